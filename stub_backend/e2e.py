@@ -1,77 +1,136 @@
-"""The endpoints `/e2e/*` of end-to-end encrypted calls, without the encryption.
+"""The endpoints `/e2e/*` of end-to-end encrypted calls.
 
-They list instances, issue nonces and reject calls as the platform does. The stub cannot decrypt, so
-a valid call gets the error for an instance without a key.
+They list instances, issue nonces, and open the calls that instances answer.
 """
 
 from __future__ import annotations
 
-import hashlib
+import random
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PublicKey
 
 from stub_backend.auth import unauthorised
-from stub_backend.evidence_bodies import e2e_pubkey, instance_ids
+from stub_backend.evidence_bodies import instance_ids
 from stub_backend.log import Received
 from stub_backend.native import known
-from stub_backend.population import Population
+from stub_backend.population import Chute, Population
 from stub_backend.problem import Problem
+from stub_backend.sealed.nonces import STATED_SECONDS, Nonces, Purpose
+from stub_backend.sealed.replies import INSTANCE_STATUS
+from stub_backend.sealed.seals import UnopenedError, e2e_pubkey, instance_key, open_request
 
 PREFIX = "/e2e/"
-NONCES = 10
 INSTANCES = 5
-LASTS = 60
+PATHS = frozenset({"/v1/chat/completions", "/v1/completions"})
 _LIST = PREFIX + "instances/"
 _INVOKE = PREFIX + "invoke"
+_REQUIRED = ("X-Chute-Id", "X-Instance-Id", "X-E2E-Nonce")
+_UNOPENED = '{"detail":"E2E decryption failed"}'
+
+
+@dataclass(frozen=True, slots=True)
+class SealedCall:
+    """A call that its instance has opened.
+
+    The gateway streams if the header says so, the instance if the body does.
+    """
+
+    chute: Chute
+    path: str
+    body: dict[str, object]
+    response_key: MLKEM768PublicKey
+    gateway_streams: bool
+    instance_streams: bool
 
 
 class EndToEnd:
-    """The issued and unused nonces; each is valid for one chute."""
+    """The instances of one population, and the nonces of all callers."""
 
-    def __init__(self, population: Population) -> None:
+    def __init__(self, population: Population, seed: int) -> None:
         self._population = population
-        self._nonces: dict[str, str] = {}
-        self._given = 0
+        self._chance = random.Random(seed)
+        self.nonces = Nonces()
 
-    def answer(self, record: Received, now: float) -> dict[str, object] | Problem:
-        """Return the JSON of one call below `PREFIX`, or its error."""
+    def answer(
+        self, record: Received, body: bytes, now: float
+    ) -> dict[str, object] | SealedCall | Problem:
+        """Return the JSON of one call below `PREFIX`, the sealed call of a model, or the error."""
         problem = unauthorised(record)
         if problem is not None:
             return problem
         path = record.path.partition("?")[0]
         if record.method == "GET" and path.startswith(_LIST):
-            return self._instances(path.removeprefix(_LIST), now)
+            return self._instances(path.removeprefix(_LIST), _user(record), now)
         if record.method == "POST" and path == _INVOKE:
-            return self._invoke(record)
+            return self._invoke(record, body, now)
         return Problem(404, "Not Found")
 
-    def _instances(self, name: str, now: float) -> dict[str, object] | Problem:
+    def _instances(self, name: str, user: str, now: float) -> dict[str, object] | Problem:
         chute = known(name, self._population)
         if chute is None:
             return Problem(404, "Chute not found")
         if not chute.load.active:
             return Problem(404, "No active instances found for this chute")
-        ids = instance_ids(chute.chute_id, chute.load.active)[:INSTANCES]
+        ids = instance_ids(chute.chute_id, chute.load.active)
+        chosen = self._chance.sample(ids, min(INSTANCES, len(ids)))
+        purposes = [Purpose(user, chute.chute_id, each) for each in chosen]
         return {
-            "instances": [self._instance(each, chute.chute_id) for each in ids],
-            "nonce_expires_in": LASTS,
-            "nonce_expires_at": int(now) + LASTS,
+            "instances": [self._instance(each, now) for each in purposes],
+            "nonce_expires_in": STATED_SECONDS,
+            "nonce_expires_at": int(now) + STATED_SECONDS,
         }
 
-    def _instance(self, instance: str, chute: str) -> dict[str, object]:
-        nonces = []
-        for _ in range(NONCES):
-            self._given += 1
-            nonces.append(hashlib.sha256(f"{instance}/{self._given}".encode()).hexdigest()[:32])
-        self._nonces.update(dict.fromkeys(nonces, chute))
-        return {"instance_id": instance, "e2e_pubkey": e2e_pubkey(instance), "nonces": nonces}
+    def _instance(self, purpose: Purpose, now: float) -> dict[str, object]:
+        key = e2e_pubkey(purpose.instance)
+        nonces = self.nonces.issue(purpose, now)
+        return {"instance_id": purpose.instance, "e2e_pubkey": key, "nonces": nonces}
 
-    def _invoke(self, record: Received) -> Problem:
-        chute = self._population.find(record.header("x-chute-id") or "")
+    def _invoke(self, record: Received, body: bytes, now: float) -> SealedCall | Problem:
+        missing = [each for each in _REQUIRED if record.header(each) is None]
+        if missing:
+            return Problem(422, [_missing(each) for each in missing])
+        chute_id, instance, nonce = (record.header(each) or "" for each in _REQUIRED)
+        # The nonce is used up first, whatever fails afterwards.
+        if not self.nonces.consume(nonce, Purpose(_user(record), chute_id, instance), now):
+            return Problem(403, "Invalid, expired, or already-used nonce")
+        chute = self._population.find(chute_id)
         if chute is None:
             return Problem(404, "Chute not found")
-        if record.header("x-instance-id") not in instance_ids(chute.chute_id, chute.load.active):
+        if instance not in instance_ids(chute.chute_id, chute.load.active):
             return Problem(404, "Instance not found")
-        if self._nonces.pop(record.header("x-e2e-nonce") or "", None) != chute.chute_id:
-            return Problem(403, "Invalid, expired, or already-used nonce")
-        if not record.body_bytes:
+        if not body:
             return Problem(400, "Empty request body")
-        return Problem(502, "Instance requires key exchange, try a different instance")
+        return _opened(record, body, chute, instance)
+
+
+def _opened(record: Received, body: bytes, chute: Chute, instance: str) -> SealedCall | Problem:
+    """Open a call as its instance does."""
+    try:
+        opened = open_request(body, instance_key(instance))
+    except UnopenedError:
+        return Problem(400, _UNOPENED)
+    path = record.header("x-e2e-path") or "/"
+    if path not in PATHS:
+        return Problem(403, INSTANCE_STATUS.format(403))
+    if opened.body.get("model") != chute.name:
+        return Problem(404, INSTANCE_STATUS.format(404))
+    instance_streams = bool(opened.body.get("stream"))
+    gateway_streams = (record.header("x-e2e-stream") or "").lower() == "true"
+    if instance_streams and not gateway_streams:
+        return Problem(500, "Internal error during E2E invocation")
+    if instance_streams:
+        given = opened.body.get("stream_options")
+        usage = {"include_usage": True, "continuous_usage_stats": True}
+        opened.body["stream_options"] = (given if isinstance(given, dict) else {}) | usage
+    return SealedCall(
+        chute, path, opened.body, opened.response_key, gateway_streams, instance_streams
+    )
+
+
+def _user(record: Received) -> str:
+    return record.header("authorization") or record.header("x-chutes-hotkey") or ""
+
+
+def _missing(name: str) -> dict[str, object]:
+    return {"type": "missing", "loc": ["header", name], "msg": "Field required", "input": None}

@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import Certificate, CertificateBuilder, Name, NameAttribute
 from cryptography.x509.oid import NameOID
 
+from stub_backend.sealed.seals import e2e_pubkey
+
 QUOTE_BYTES = 5243
 GPUS = 8
 DEBUG = 1
@@ -28,7 +30,6 @@ ATTRIBUTES = 1 << 28
 PERFMON = 1 << 63
 _REPORT_BYTES = 584
 _HEADER_BYTES = 48
-_PUBKEY_BYTES = 1184
 _GPU_EVIDENCE_BYTES = 4096
 _FROM, _TO = datetime(2026, 1, 1, tzinfo=UTC), datetime(2036, 1, 1, tzinfo=UTC)
 
@@ -50,11 +51,6 @@ class Form:
 def instance_ids(chute_id: str, count: int) -> list[str]:
     """Return the ids of a chute's instances."""
     return [str(uuid.uuid5(uuid.UUID(chute_id), f"instance-{n}")) for n in range(count)]
-
-
-def e2e_pubkey(instance_id: str) -> str:
-    """Return an instance's public key in base64, as in the response of `/e2e/instances`."""
-    return _text(_filler(f"e2e/{instance_id}", _PUBKEY_BYTES))
 
 
 def instance_evidence(instance_id: str, nonce: str, form: Form | None = None) -> dict[str, Any]:

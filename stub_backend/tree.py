@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import IO, Any, cast
 
@@ -13,9 +13,9 @@ from twisted.web.server import NOT_DONE_YET, Request
 from stub_backend.auth import unauthorised
 from stub_backend.call import DIALECTS, Call, read_body, stream_flag
 from stub_backend.control import Control, control_path
-from stub_backend.dialect import compact
+from stub_backend.dialect import Dialect, compact
 from stub_backend.e2e import PREFIX as E2E_PREFIX
-from stub_backend.e2e import EndToEnd
+from stub_backend.e2e import EndToEnd, SealedCall
 from stub_backend.evidence import Evidence
 from stub_backend.feeds import Feeds
 from stub_backend.ledger import Entry, Ledger
@@ -30,6 +30,7 @@ from stub_backend.problem import Problem
 from stub_backend.prompt import prompt_words
 from stub_backend.scenario import JSON, TEXT_PLAIN, body_head
 from stub_backend.scripts import Scripts
+from stub_backend.sealed.replies import sealed, unexpected_reply
 from stub_backend.steps import End, Headers, Send, Steps
 
 ACCOUNT_PATH = "/users/me"
@@ -60,7 +61,7 @@ class Tree(Resource):
         self._population = population
         self._feeds = feeds
         self._evidence = evidence
-        self._end_to_end = EndToEnd(population)
+        self._end_to_end = EndToEnd(population, options.seed)
         self._scripts = scripts
         self._log = log
         self._ledger = ledger
@@ -98,7 +99,7 @@ class Tree(Resource):
         if evidence is not None:
             return evidence
         if path.startswith(E2E_PREFIX):
-            return self._encrypted(record)
+            return self._encrypted(record, body, watch)
         if record.method == "GET" and path == ACCOUNT_PATH:
             return self._account(record)
         if record.method == "HEAD" and feed == "models":
@@ -112,12 +113,24 @@ class Tree(Resource):
             return _refuse(Problem(404, "No matching cord found!"), record)
         return self._model_call(record, path, body, watch)
 
-    def _encrypted(self, record: Received) -> Steps:
-        answer = self._end_to_end.answer(record, self._clock.seconds())
+    def _encrypted(self, record: Received, body: bytes, watch: _LoggedWatch) -> Steps:
+        answer = self._end_to_end.answer(record, body, self._clock.seconds())
         if isinstance(answer, Problem):
             return _refuse(answer, record)
-        body = compact(answer)
-        return iter((body_head(200, JSON, len(body), ()), Send(body)))
+        if isinstance(answer, SealedCall):
+            return self._sealed_call(record, answer, watch)
+        listed = compact(answer)
+        return iter((body_head(200, JSON, len(listed), ()), Send(listed)))
+
+    def _sealed_call(self, record: Received, call: SealedCall, watch: _LoggedWatch) -> Steps:
+        self._log.amend(record.number, model=call.chute.name)
+        watch.sealed = True
+        answer = self._generated(
+            record, call.chute, call.body, DIALECTS[call.path], call.instance_streams, watch
+        )
+        if call.gateway_streams and not call.instance_streams:
+            return unexpected_reply(answer, call.response_key)
+        return sealed(answer, call.response_key, watch.shown)
 
     def _account(self, record: Received) -> Steps:
         """Return the key's account, by which the cheapest request shows whether a key is valid."""
@@ -141,10 +154,22 @@ class Tree(Resource):
             return _refuse(stream, record)
         if _tee_only(record) and not chute.tee:
             return _refuse(_not_tee(chute), record)
+        return self._generated(record, chute, asked, DIALECTS[path], stream, watch)
+
+    def _generated(
+        self,
+        record: Received,
+        chute: Chute,
+        asked: Mapping[str, Any],
+        dialect: Dialect,
+        stream: bool,
+        watch: _LoggedWatch,
+    ) -> Steps:
+        """Return what the model's scenario answers."""
         scenario = self._scripts.next_for(chute)
         self._log.amend(record.number, scenario=scenario.name, stream=stream)
         watch.entry = self._ledger.open(chute.name)
-        dialect, cached = DIALECTS[path], 0
+        cached = 0
         if self._prefixes.enabled and dialect is not COUNT_TOKENS:
             blocks = blocks_of(prompt_words(asked))
             cached = self._prefixes.cached_tokens(chute.name, blocks)
@@ -186,6 +211,7 @@ class _LoggedWatch(_Watch):
         self._number = number
         self.entry: Entry | None = None
         self.processed: Callable[[], None] | None = None
+        self.sealed = False
 
     def headed(self, status: int) -> None:
         """Log the status; only a successful model has processed the prompt."""
@@ -194,7 +220,12 @@ class _LoggedWatch(_Watch):
             self.processed()
 
     def sent(self, data: bytes) -> None:
-        """Show the bytes to the ledger."""
+        """Show the bytes to the ledger, which cannot read sealed ones."""
+        if not self.sealed:
+            self.shown(data)
+
+    def shown(self, data: bytes) -> None:
+        """Show plain bytes to the ledger."""
         if self.entry is not None:
             self.entry.sent(data)
 

@@ -15,7 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from stub_backend import EVIDENCE_SCENARIOS, StubOptions
 from stub_backend.command import parse, scenario_list
 from stub_backend.evidence import PER_MINUTE
-from stub_backend.evidence_bodies import GPUS, QUOTE_BYTES, e2e_pubkey
+from stub_backend.evidence_bodies import GPUS, QUOTE_BYTES
+from stub_backend.sealed.seals import e2e_pubkey
 from tests.stub_backend.exchange import Answer, Exchange
 
 NONCE, OTHER = "0123456789abcdef" * 4, "ff" * 32

@@ -23,7 +23,8 @@ from autopilot.http.fetch import FetchedResponse, Fetcher
 from autopilot.http.fetch_error import JSON, NETWORK, TIMEOUT, TOO_LARGE, FetchError
 from autopilot.routing.catalog import Model
 from stub_backend import EVIDENCE_SCENARIOS, StubOptions, site
-from stub_backend.evidence_bodies import e2e_pubkey, instance_evidence, instance_ids
+from stub_backend.evidence_bodies import instance_evidence, instance_ids
+from stub_backend.sealed.seals import e2e_pubkey
 
 NONCE, OTHER = "ab" * 32, "cd" * 32
 CHUTE = "11111111-2222-5333-8444-555555555555"

@@ -15,8 +15,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot.cli import evidence, platform
 from autopilot.cli.console import CommandError
 from stub_backend import EVIDENCE_SCENARIOS, StubOptions
-from stub_backend.evidence_bodies import e2e_pubkey, instance_ids
+from stub_backend.evidence_bodies import instance_ids
 from stub_backend.population import chute_uuid
+from stub_backend.sealed.seals import e2e_pubkey
 from tests.rigs.smoke.client import fetch_json
 from tests.rigs.smoke.processes import StubProcess
 from tests.unit.cli.asked import CommandTestCase
