@@ -9,6 +9,7 @@ from stub_backend.evidence_scenarios import EVIDENCE_SCENARIOS, EvidenceScenario
 from stub_backend.options import StubOptions
 from stub_backend.scenario import Scenario
 from stub_backend.scenarios import SCENARIOS
+from stub_backend.sealed.scenarios import SEALED_SCENARIOS, SealedScenario
 
 _DEFAULTS = StubOptions()
 
@@ -17,10 +18,16 @@ def scenario_list() -> str:
     """Return the tables of scenarios as text, with a line for each model name."""
     behaviours = _table("models whose name selects a behaviour:", SCENARIOS.values())
     evidence = "models whose name selects the response for their evidence (--evidence-models):"
-    return f"{behaviours}\n\n{_table(evidence, EVIDENCE_SCENARIOS.values())}"
+    sealed = "models whose name selects the conduct of encrypted calls (--sealed-models):"
+    tables = (
+        behaviours,
+        _table(evidence, EVIDENCE_SCENARIOS.values()),
+        _table(sealed, SEALED_SCENARIOS.values()),
+    )
+    return "\n\n".join(tables)
 
 
-def _table(title: str, rows: Iterable[Scenario | EvidenceScenario]) -> str:
+def _table(title: str, rows: Iterable[Scenario | EvidenceScenario | SealedScenario]) -> str:
     listed = list(rows)
     width = max(len(each.model) for each in listed)
     return "\n".join((title, *(f"  {each.model:<{width}}  {each.summary}" for each in listed)))
@@ -37,6 +44,7 @@ def parse(arguments: Sequence[str]) -> StubOptions:
         private_chutes=given.private_chutes,
         scenario_models=given.scenario_models,
         evidence_models=given.evidence_models,
+        sealed_models=given.sealed_models,
         tokens=given.tokens,
         prose=given.prose,
         token_delay=given.token_delay_ms / 1000,
@@ -127,6 +135,12 @@ def _add_population(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         default=_DEFAULTS.evidence_models,
         help="also list the evidence models, which run in a TEE",
+    )
+    add(
+        "--sealed-models",
+        action=argparse.BooleanOptionalAction,
+        default=_DEFAULTS.sealed_models,
+        help="also list the models of encrypted calls, which run in a TEE",
     )
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from stub_backend.e2e import EndToEnd
 from stub_backend.evidence import Evidence
 from stub_backend.feeds import Feeds
 from stub_backend.ledger import Ledger
@@ -14,6 +15,7 @@ from stub_backend.prefix_cache import PrefixCache
 from stub_backend.scenario import JSON, body_head
 from stub_backend.scenarios import SCENARIOS, USUAL
 from stub_backend.scripts import Scripts
+from stub_backend.sealed.scenarios import USUAL as SEALED_USUAL
 from stub_backend.steps import Send, Steps
 
 
@@ -32,6 +34,7 @@ class Control:
         prefixes: PrefixCache,
         feeds: Feeds,
         evidence: Evidence,
+        end_to_end: EndToEnd,
         scripts: Scripts,
         connections: Callable[[], Mapping[str, int]],
     ) -> None:
@@ -40,6 +43,7 @@ class Control:
         self._prefixes = prefixes
         self._feeds = feeds
         self._evidence = evidence
+        self._end_to_end = end_to_end
         self._scripts = scripts
         self._connections = connections
         self._commands: Mapping[tuple[str, str], Callable[[Any], object]] = {
@@ -49,6 +53,7 @@ class Control:
             ("POST", "/stub/reset"): self._reset,
             ("POST", "/stub/feeds"): self._set_feeds,
             ("POST", "/stub/evidence"): self._set_evidence,
+            ("POST", "/stub/sealed"): self._write_sealed_script,
             ("POST", "/stub/scenario"): self._write_script,
         }
 
@@ -69,6 +74,7 @@ class Control:
         self._prefixes.clear()
         self._scripts.clear()
         self._evidence.reset()
+        self._end_to_end.reset()
         self._feeds.behave(models="ok", utilization="ok")
 
     def _read_log(self, _body: Any) -> object:
@@ -88,6 +94,12 @@ class Control:
 
     def _set_evidence(self, body: Any) -> object:
         self._evidence.behave(str(body["model"]), str(body["scenario"]))
+        return {"ok": True}
+
+    def _write_sealed_script(self, body: Any) -> object:
+        steps = [str(each) for each in body.get("script", ())]
+        then = str(body.get("then", SEALED_USUAL))
+        self._end_to_end.scripts.write(str(body["model"]), steps, then)
         return {"ok": True}
 
     def _write_script(self, body: Any) -> object:

@@ -17,7 +17,17 @@ from stub_backend.native import known
 from stub_backend.population import Chute, Population
 from stub_backend.problem import Problem
 from stub_backend.sealed.nonces import STATED_SECONDS, Nonces, Purpose
+from stub_backend.sealed.refusals import (
+    DISAGREED,
+    EMPTY,
+    INVALID_NONCE,
+    UNOPENED,
+    Refusal,
+    Stage,
+    missing_header,
+)
 from stub_backend.sealed.replies import INSTANCE_STATUS
+from stub_backend.sealed.scenarios import SEALED_SCENARIOS, USUAL, SealedScenario, SealedScripts
 from stub_backend.sealed.seals import UnopenedError, e2e_pubkey, instance_key, open_request
 
 PREFIX = "/e2e/"
@@ -26,7 +36,6 @@ PATHS = frozenset({"/v1/chat/completions", "/v1/completions"})
 _LIST = PREFIX + "instances/"
 _INVOKE = PREFIX + "invoke"
 _REQUIRED = ("X-Chute-Id", "X-Instance-Id", "X-E2E-Nonce")
-_UNOPENED = '{"detail":"E2E decryption failed"}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +46,7 @@ class SealedCall:
     """
 
     chute: Chute
+    scenario: SealedScenario
     path: str
     body: dict[str, object]
     response_key: MLKEM768PublicKey
@@ -50,7 +60,15 @@ class EndToEnd:
     def __init__(self, population: Population, seed: int) -> None:
         self._population = population
         self._chance = random.Random(seed)
-        self.nonces = Nonces()
+        self._nonces = Nonces()
+        self._gone: set[str] = set()
+        self.scripts = SealedScripts()
+
+    def reset(self) -> None:
+        """Forget all nonces and scripts, and bring back the instances that vanished."""
+        self._nonces.clear()
+        self._gone.clear()
+        self.scripts.clear()
 
     def answer(
         self, record: Received, body: bytes, now: float
@@ -72,7 +90,11 @@ class EndToEnd:
             return Problem(404, "Chute not found")
         if not chute.load.active:
             return Problem(404, "No active instances found for this chute")
-        ids = instance_ids(chute.chute_id, chute.load.active)
+        refusal = _refusal(self.scripts.current(chute), Stage.DISCOVERY)
+        if refusal is not None:
+            self.scripts.take(chute)
+            return refusal.problem
+        ids = self._ids(chute)
         chosen = self._chance.sample(ids, min(INSTANCES, len(ids)))
         purposes = [Purpose(user, chute.chute_id, each) for each in chosen]
         return {
@@ -83,54 +105,73 @@ class EndToEnd:
 
     def _instance(self, purpose: Purpose, now: float) -> dict[str, object]:
         key = e2e_pubkey(purpose.instance)
-        nonces = self.nonces.issue(purpose, now)
+        nonces = self._nonces.issue(purpose, now)
         return {"instance_id": purpose.instance, "e2e_pubkey": key, "nonces": nonces}
 
+    def _ids(self, chute: Chute) -> list[str]:
+        ids = instance_ids(chute.chute_id, chute.load.active)
+        return [each for each in ids if each not in self._gone]
+
     def _invoke(self, record: Received, body: bytes, now: float) -> SealedCall | Problem:
+        chute = self._population.find(record.header("x-chute-id") or "")
+        scenario = SEALED_SCENARIOS[USUAL] if chute is None else self.scripts.take(chute)
+        refusal = _refusal(scenario, Stage.INVOKE)
+        if refusal is not None and refusal.spares_nonce:
+            return refusal.problem
         missing = [each for each in _REQUIRED if record.header(each) is None]
         if missing:
-            return Problem(422, [_missing(each) for each in missing])
+            return Problem(422, [missing_header(each) for each in missing])
         chute_id, instance, nonce = (record.header(each) or "" for each in _REQUIRED)
         # The nonce is used up first, whatever fails afterwards.
-        if not self.nonces.consume(nonce, Purpose(_user(record), chute_id, instance), now):
-            return Problem(403, "Invalid, expired, or already-used nonce")
-        chute = self._population.find(chute_id)
+        if not self._nonces.consume(nonce, Purpose(_user(record), chute_id, instance), now):
+            return Problem(403, INVALID_NONCE)
         if chute is None:
             return Problem(404, "Chute not found")
-        if instance not in instance_ids(chute.chute_id, chute.load.active):
+        if scenario.vanishes:
+            self._gone.add(instance)
+        if instance not in self._ids(chute):
             return Problem(404, "Instance not found")
+        if refusal is not None and not (refusal.plain_only and _streams(record)):
+            return refusal.problem
         if not body:
-            return Problem(400, "Empty request body")
-        return _opened(record, body, chute, instance)
+            return Problem(400, EMPTY)
+        return _opened(record, body, chute, instance, scenario)
 
 
-def _opened(record: Received, body: bytes, chute: Chute, instance: str) -> SealedCall | Problem:
+def _opened(
+    record: Received, body: bytes, chute: Chute, instance: str, scenario: SealedScenario
+) -> SealedCall | Problem:
     """Open a call as its instance does."""
     try:
-        opened = open_request(body, instance_key(instance))
+        opened = open_request(body, instance_key(instance, int(scenario.key_changed)))
     except UnopenedError:
-        return Problem(400, _UNOPENED)
+        return Problem(400, UNOPENED)
     path = record.header("x-e2e-path") or "/"
     if path not in PATHS:
         return Problem(403, INSTANCE_STATUS.format(403))
     if opened.body.get("model") != chute.name:
         return Problem(404, INSTANCE_STATUS.format(404))
-    instance_streams = bool(opened.body.get("stream"))
-    gateway_streams = (record.header("x-e2e-stream") or "").lower() == "true"
-    if instance_streams and not gateway_streams:
-        return Problem(500, "Internal error during E2E invocation")
-    if instance_streams:
+    streams = bool(opened.body.get("stream"))
+    if streams and not _streams(record):
+        return Problem(500, DISAGREED)
+    if streams:
         given = opened.body.get("stream_options")
         usage = {"include_usage": True, "continuous_usage_stats": True}
         opened.body["stream_options"] = (given if isinstance(given, dict) else {}) | usage
     return SealedCall(
-        chute, path, opened.body, opened.response_key, gateway_streams, instance_streams
+        chute, scenario, path, opened.body, opened.response_key, _streams(record), streams
     )
+
+
+def _streams(record: Received) -> bool:
+    """Return whether the gateway streams."""
+    return (record.header("x-e2e-stream") or "").lower() == "true"
 
 
 def _user(record: Received) -> str:
     return record.header("authorization") or record.header("x-chutes-hotkey") or ""
 
 
-def _missing(name: str) -> dict[str, object]:
-    return {"type": "missing", "loc": ["header", name], "msg": "Field required", "input": None}
+def _refusal(scenario: SealedScenario, stage: Stage) -> Refusal | None:
+    refusal = scenario.refusal
+    return refusal if refusal is not None and refusal.stage is stage else None

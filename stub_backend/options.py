@@ -23,6 +23,7 @@ class StubOptions:
     private_chutes: int = 440
     scenario_models: bool = True
     evidence_models: bool = False
+    sealed_models: bool = False
     tokens: int = 24
     prose: bool = False
     token_delay: float = 0.005

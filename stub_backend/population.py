@@ -62,6 +62,7 @@ class Chute:
     described: bool = True
     scenario: str | None = None
     evidence: str | None = None
+    sealed: str | None = None
     context_length: int = 131_072
     engine_length: int = 131_072
     features: tuple[str, ...] = ()

@@ -13,6 +13,7 @@ from twisted.web.server import Request, Site
 
 from stub_backend.call import DIALECTS
 from stub_backend.control import Control
+from stub_backend.e2e import EndToEnd
 from stub_backend.evidence import Evidence
 from stub_backend.evidence_scenarios import evidence_chutes
 from stub_backend.feed_bodies import price
@@ -25,6 +26,7 @@ from stub_backend.prefix_cache import PrefixCache
 from stub_backend.scenario import Scenario
 from stub_backend.scenarios import USUAL, scenario_chutes
 from stub_backend.scripts import Scripts
+from stub_backend.sealed.scenarios import sealed_chutes
 from stub_backend.tree import Tree
 
 
@@ -87,6 +89,7 @@ class Stub:
             (
                 *(scenario_chutes() if options.scenario_models else ()),
                 *(evidence_chutes() if options.evidence_models else ()),
+                *(sealed_chutes() if options.sealed_models else ()),
             ),
         )
         self.log = Log()
@@ -95,6 +98,7 @@ class Stub:
         self.prefixes = PrefixCache(options.prefixes)
         self.feeds = Feeds(self.population, options)
         self.evidence = Evidence(clock, self.population)
+        self.end_to_end = EndToEnd(self.population, options.seed)
         self.scripts = Scripts()
         self._control = Control(
             self.log,
@@ -102,6 +106,7 @@ class Stub:
             self.prefixes,
             self.feeds,
             self.evidence,
+            self.end_to_end,
             self.scripts,
             lambda: self.connections,
         )
@@ -111,6 +116,7 @@ class Stub:
             self.population,
             self.feeds,
             self.evidence,
+            self.end_to_end,
             self.scripts,
             self.log,
             self.ledger,
@@ -136,7 +142,7 @@ class Stub:
         return [each for each in paths if model is None or each.model == model]
 
     def reset(self) -> None:
-        """Clear log, ledger, prefix caches and scripts, and reset the feeds and the evidence."""
+        """Clear log, ledger, prefix caches and scripts, and reset the rest."""
         self._control.reset()
 
 

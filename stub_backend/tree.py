@@ -28,7 +28,8 @@ from stub_backend.population import Chute, Population
 from stub_backend.prefix_cache import PrefixCache, blocks_of
 from stub_backend.problem import Problem
 from stub_backend.prompt import prompt_words
-from stub_backend.scenario import JSON, TEXT_PLAIN, body_head
+from stub_backend.scenario import HTML, JSON, TEXT_PLAIN, Scenario, body_head
+from stub_backend.scenarios import SCENARIOS
 from stub_backend.scripts import Scripts
 from stub_backend.sealed.replies import sealed, unexpected_reply
 from stub_backend.steps import End, Headers, Send, Steps
@@ -49,6 +50,7 @@ class Tree(Resource):
         population: Population,
         feeds: Feeds,
         evidence: Evidence,
+        end_to_end: EndToEnd,
         scripts: Scripts,
         log: Log,
         ledger: Ledger,
@@ -61,7 +63,7 @@ class Tree(Resource):
         self._population = population
         self._feeds = feeds
         self._evidence = evidence
-        self._end_to_end = EndToEnd(population, options.seed)
+        self._end_to_end = end_to_end
         self._scripts = scripts
         self._log = log
         self._ledger = ledger
@@ -125,12 +127,20 @@ class Tree(Resource):
     def _sealed_call(self, record: Received, call: SealedCall, watch: _LoggedWatch) -> Steps:
         self._log.amend(record.number, model=call.chute.name)
         watch.sealed = True
+        chute, inside = call.chute, call.scenario.engine
+        scenario = self._scripts.next_for(chute) if inside is None else SCENARIOS[inside]
         answer = self._generated(
-            record, call.chute, call.body, DIALECTS[call.path], call.instance_streams, watch
+            record, chute, scenario, call.body, DIALECTS[call.path], call.instance_streams, watch
         )
         if call.gateway_streams and not call.instance_streams:
             return unexpected_reply(answer, call.response_key)
-        return sealed(answer, call.response_key, watch.shown)
+        return sealed(
+            answer,
+            call.response_key,
+            watch.shown,
+            call.scenario.pieces,
+            call.scenario.hostile,
+        )
 
     def _account(self, record: Received) -> Steps:
         """Return the key's account, by which the cheapest request shows whether a key is valid."""
@@ -154,19 +164,20 @@ class Tree(Resource):
             return _refuse(stream, record)
         if _tee_only(record) and not chute.tee:
             return _refuse(_not_tee(chute), record)
-        return self._generated(record, chute, asked, DIALECTS[path], stream, watch)
+        scenario = self._scripts.next_for(chute)
+        return self._generated(record, chute, scenario, asked, DIALECTS[path], stream, watch)
 
     def _generated(
         self,
         record: Received,
         chute: Chute,
+        scenario: Scenario,
         asked: Mapping[str, Any],
         dialect: Dialect,
         stream: bool,
         watch: _LoggedWatch,
     ) -> Steps:
-        """Return what the model's scenario answers."""
-        scenario = self._scripts.next_for(chute)
+        """Return what a model's scenario answers."""
         self._log.amend(record.number, scenario=scenario.name, stream=stream)
         watch.entry = self._ledger.open(chute.name)
         cached = 0
@@ -246,7 +257,9 @@ def _not_tee(chute: Chute) -> Problem:
 
 
 def _refuse(problem: Problem, record: Received) -> Steps:
-    if problem.detail is None:
+    if problem.page is not None:
+        content_type, body = HTML, problem.page.encode()
+    elif problem.detail is None:
         content_type, body = TEXT_PLAIN, b"Internal Server Error"
     else:
         content_type, body = JSON, compact({"detail": problem.detail})

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from enum import Enum
 
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PublicKey
 
 from stub_backend.dialect import compact
 from stub_backend.scenario import JSON, SSE
+from stub_backend.sealed.hostile import hostile_wire
 from stub_backend.sealed.seals import StreamSealer, seal_reply, seal_twice
 from stub_backend.steps import Close, Head, Headers, Raw, Send, Step, Steps, Wait
 
@@ -21,9 +22,6 @@ _USAGE = b'"usage":{'
 
 Shown = Callable[[bytes], None]
 """Takes the bytes of the usual response, before they are sealed."""
-
-Hostile = Callable[[StreamSealer, tuple[bytes, ...]], Iterable[bytes]]
-"""Makes the wire of a stream from its lines, as no honest gateway would."""
 
 
 class Pieces(Enum):
@@ -47,7 +45,7 @@ def sealed(
     to: MLKEM768PublicKey,
     shown: Shown,
     pieces: Pieces = Pieces.LINES,
-    hostile: Hostile | None = None,
+    hostile: str | None = None,
 ) -> Steps:
     """Seal a response: a reply, a stream, or the engine's refusal, which cannot be read."""
     for step in steps:
@@ -103,10 +101,10 @@ def _stream(head: Head, steps: Steps, to: MLKEM768PublicKey, shown: Shown, piece
         yield Send(sealer.event(rest))
 
 
-def _hostile_stream(head: Head, steps: Steps, to: MLKEM768PublicKey, hostile: Hostile) -> Steps:
+def _hostile_stream(head: Head, steps: Steps, to: MLKEM768PublicKey, hostile: str) -> Steps:
     body, _broken = yield from _gathered(steps)
     yield Head(200, (("content-type", SSE), *_others(head)))
-    for data in hostile(StreamSealer(to), tuple(body.splitlines(keepends=True))):
+    for data in hostile_wire(hostile, to, tuple(body.splitlines(keepends=True))):
         yield Send(data)
 
 
