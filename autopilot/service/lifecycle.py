@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import cached_property
+from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.application.service import Service
@@ -380,7 +381,7 @@ class AutopilotService(Service):
         # Only sockets shared with a successor are handed over; a port of our own just closes.
         sites = {listener.site for listener in self._listeners if listener.shared}
         for site in sites:
-            site.wind_down()
+            site.wind_down(self._lingers_until())
         checks = 0  # counted in turns, as a delayed process has not read anything meanwhile
         while self._awaits_more(checks) and any(site.expecting for site in sites):
             checks += 1
@@ -389,6 +390,13 @@ class AutopilotService(Service):
     def _awaits_more(self, checks: int) -> bool:
         """Return whether to wait for last requests, after so many checks."""
         return checks < _HANDOVER_CHECKS
+
+    def _lingers_until(self) -> float:
+        """Return until when a client may send another request after a stream; here it may not.
+
+        Once the last requests have been served, further ones are refused.
+        """
+        return -inf
 
     async def _drain(self) -> None:
         """Let requests in progress finish in DRAIN_TIMEOUT_MS, then end the rest (contract §7)."""

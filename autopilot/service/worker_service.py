@@ -164,6 +164,15 @@ class WorkerService(AutopilotService):
             return super()._awaits_more(checks)
         return self._drain_seconds() > 0
 
+    def _lingers_until(self) -> float:
+        """Return until when a client may send another request after a stream, if others serve on.
+
+        One that never pauses stays until the end of the drain time, which cuts its stream.
+        """
+        if self._announced:
+            return super()._lingers_until()
+        return self._retired_at + super()._drain_seconds()
+
     def _drain_seconds(self) -> float:
         """Return how long requests may take from now on: the time counts from the begin."""
         seconds = super()._drain_seconds()

@@ -68,6 +68,9 @@ _IDLE = Phase.IDLE
 _LOOK_EVERY = 1.0
 """Seconds between two looks for the end of a connection that is not read."""
 
+_LINGER_FOR_REQUEST = 0.25
+"""Seconds for one more request of a client whose response could not say that it is the last."""
+
 _TOO_SLOW = RouterError(408, "request_timeout", "The request took too long to arrive.")
 
 
@@ -81,6 +84,7 @@ class ChannelSite(Protocol):
     ledger: ResourceLedger
     turns: TurnQueue
     draining: bool
+    lingers_until: float
     refused: Refused
     failures: FailureLog
 
@@ -107,6 +111,7 @@ class Channel(HTTPChannel):
         super().__init__()
         self._discarding = False
         self._lost = False
+        self._persists = False  # as far as the client is concerned; set while the site drains
         self._awaits_turn = False
         self._watching: IDelayedCall | None = None
         self._charging: IDelayedCall | None = None
@@ -189,7 +194,8 @@ class Channel(HTTPChannel):
         if self.idle:
             self.loseConnection()
             return
-        self.persistent = False
+        if self.persistent:
+            self._persists, self.persistent = True, False
         if not self._handlingRequest:
             return
         request = self.requests[0]
@@ -270,7 +276,9 @@ class Channel(HTTPChannel):
     def _handle(self, request: ArrivedRequest) -> None:
         self._handlingRequest = True
         self.deadline.due = inf  # as `Deadline.rest`, without a call
-        self.persistent = request.persistent and not self.site.draining
+        self.persistent = request.persistent
+        if self.site.draining:
+            self._persists, self.persistent = request.persistent, False
         endpoint = self.site.endpoints.get(request.path)
         try:
             if endpoint is None or request.method != b"POST":
@@ -349,20 +357,35 @@ class Channel(HTTPChannel):
         del self.requests[0]
         self._handlingRequest = False
         if not self.persistent:
-            if self.site.draining:  # the router waits for its connections
-                self.loseConnection()
-            else:
+            if not self.site.draining:
                 self._close_in_steps(self.site.limits.flush_timeout)
-            return
+                return
+            if not self._lingers_after(request):  # the router waits for its connections
+                self.loseConnection()
+                return
         deadline, parser = self.deadline, self._parser
         deadline.expired = self._too_slow
         if parser.phase is _IDLE and not (
             parser.arrived or self._dataBuffer or self._reading_paused
         ):
-            deadline.set(self.site.limits.idle_timeout)  # the usual case
+            # The first is the usual case.
+            deadline.set(self.site.limits.idle_timeout if self.persistent else _LINGER_FOR_REQUEST)
             return
         deadline.set(self._time_limit)
         self._schedule_turn()
+
+    def _lingers_after(self, request: Any) -> bool:
+        """Return whether to wait a moment for another request although the site drains.
+
+        A client whose response did not announce the end of the connection may have sent its next
+        request already; closing now would lose that.
+        """
+        return (
+            self._persists
+            and isinstance(request, ChannelResponse)
+            and not request.announced
+            and self.site.reactor.seconds() < self.site.lingers_until
+        )
 
     def pauseProducing(self) -> None:
         """See `IPushProducer`: the client does not take what is written.

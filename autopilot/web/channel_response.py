@@ -78,6 +78,7 @@ class ChannelResponse:
         "_sharing",
         "_unframed",
         "_write",
+        "announced",
         "committed",
         "exchange",
         "gone",
@@ -94,6 +95,8 @@ class ChannelResponse:
     ) -> None:
         """``modern``: the client speaks HTTP/1.1. ``closing``: this is its last response.
 
+        ``announced`` says whether its head says so, which that of a stream does not.
+
         ``sharing`` are the router's CORS fields, in place of the upstream's; ``None`` leaves CORS
         to the upstream.
         """
@@ -104,7 +107,7 @@ class ChannelResponse:
         self._closing = closing
         self._sharing = sharing
         self._write = channel.transport.write
-        self._chunked = self._unframed = self._producing = False
+        self._chunked = self._unframed = self._producing = self.announced = False
         self.exchange: Exchange | None = None
         self.committed = False
         self.gone = False
@@ -166,6 +169,7 @@ class ChannelResponse:
         # With `close` on a stream, Node's fetch takes a broken one for complete (contract §7).
         if self._closing and not head.streams:
             written.append(b"Connection: close\r\n")
+            self.announced = True
         if not head.framed and status not in BODILESS:
             self._chunked = self._modern
             self._unframed = not (self._modern or head.rechunk)
@@ -220,7 +224,8 @@ class ChannelResponse:
         if self.gone:
             return
         self.committed = True
-        closing, sharing = self._closing, self._sharing or ()
+        self.announced = closing = self._closing
+        sharing = self._sharing or ()
         self._write(
             error_response(error, self._request_id, self._dialect, sharing, closing=closing)
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from io import BytesIO
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
@@ -74,6 +75,7 @@ class AutopilotSite(Site):
         self.refused = refused
         self.failures = FailureLog(Logger(), reactor.seconds)
         self.draining = False
+        self.lingers_until = -inf
         self.channels: set[Channel] = set()
         self._empty: Callable[[], None] | None = None
 
@@ -106,9 +108,13 @@ class AutopilotSite(Site):
         """Whether any open connection is waiting for a request."""
         return any(channel.expecting for channel in self.channels)
 
-    def wind_down(self) -> None:
-        """Let each connection finish its current request, or an idle one its next, then close."""
-        self.draining = True
+    def wind_down(self, lingers_until: float = -inf) -> None:
+        """Let each connection finish its current request, or an idle one its next, then close.
+
+        Until this time of the reactor, a connection stays open for another request if the last
+        response could not say that it would close.
+        """
+        self.draining, self.lingers_until = True, lingers_until
         for channel in list(self.channels):
             if not channel.idle:
                 channel.drain()

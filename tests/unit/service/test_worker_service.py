@@ -25,7 +25,7 @@ from autopilot.state.events import Stuck, encode
 from autopilot.web.shared_rendering import FRESHNESS
 from autopilot.wiring.role import Place, Role
 from tests.unit.feeds.records import catalog_body, entry, record, utilization_body
-from tests.unit.relay.upstreams import whole
+from tests.unit.relay.upstreams import DONE, SSE, TOKEN, chunk, head, whole
 from tests.unit.service.platforms import NAMES, ServiceTestCase, settings
 from tests.unit.web.browsers import Browser, ask, request
 
@@ -219,6 +219,27 @@ class WorkerServiceTests(ServiceTestCase):
         self.assertEqual(half.response.status, 200)
         self.assertTrue(half.closed)
         self.end(stopped)
+
+    def test_replaced_during_a_stream(self) -> None:
+        """A client whose stream ends may send its next request, unless the router stops."""
+        for stops in (False, True):
+            if stops:
+                self.setUp()
+            browser = self.connect()
+            browser.sends(request(body=ask(NAMES[0])))
+            self.platform.wire.says(head(200, SSE), chunk(TOKEN))
+            if stops:
+                self.worker.announce_drain()
+            stopped = self.worker.stopService()
+            for _ in range(int((self.worker.settings.drain_timeout_ms / 1000 - 1) / 0.05)):
+                self.reactor.advance(0.05)
+            self.platform.wire.says(chunk(DONE), chunk(b""))
+            self.assertIs(browser.closed, stops)
+            if not stops:
+                browser.sends(request(b"/healthz", method=b"GET"))
+                self.assertEqual([each.status for each in browser.got], [200, 200])
+                self.assertTrue(browser.closed)
+            self.end(stopped)
 
     def test_replaced_while_idle(self) -> None:
         """An idle connection is closed after the drain time, or as soon as the router stops."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from autopilot.http.request_parser import RequestParser
 from tests.unit.relay.upstreams import DONE, SSE, TOKEN, chunk, head, whole
-from tests.unit.web.browsers import CHAT, ask, request
+from tests.unit.web.browsers import CHAT, Browser, ask, request
 from tests.unit.web.rejections import ChannelTestCase
 
 
@@ -120,6 +120,54 @@ class DrainTests(ChannelTestCase):
         self.assertEqual(answered.response.value(b"connection"), b"close")
         self.assertTrue(streamed.response.whole)
         self.assertTrue(answered.closed and streamed.closed and received.closed)
+
+    def streamed(self, *fields: bytes) -> Browser:
+        """Return a client whose stream has begun when the site starts to wind down, and ended."""
+        browser = self.browser()
+        browser.sends(request(CHAT, *fields, body=ask("a")))
+        self.wire.says(head(200, SSE), chunk(TOKEN))
+        site: Any = self.site
+        site.wind_down(self.clock.seconds() + 10)
+        return browser
+
+    def test_after_a_stream(self) -> None:
+        """Behind a stream, whose head cannot announce the end, one more request is served."""
+        browser = self.streamed()
+        self.wire.says(chunk(DONE), chunk(b""))
+        self.clock.advance(0.2)
+        self.assertFalse(browser.closed)
+        browser.sends(request(b"/healthz", method=b"GET"))
+        self.assertEqual([each.status for each in browser.got], [200, 200])
+        self.assertEqual(browser.got[-1].value(b"connection"), b"close")
+        self.assertTrue(browser.closed)
+
+    def test_sent_during_a_stream(self) -> None:
+        """So may one that has sent it before the end of the stream."""
+        browser = self.streamed()
+        browser.sends(request(b"/healthz", method=b"GET"))
+        self.wire.says(chunk(DONE), chunk(b""))
+        self.clock.advance(0)
+        self.assertEqual([each.status for each in browser.got], [200, 200])
+        self.assertTrue(browser.closed)
+
+    def test_silence_after_a_stream(self) -> None:
+        """A client that sends nothing for a moment is not waited for."""
+        browser = self.streamed()
+        self.wire.says(chunk(DONE), chunk(b""))
+        self.clock.advance(0.3)
+        self.assertTrue(browser.closed)
+
+    def test_no_more_after_a_stream(self) -> None:
+        """Neither one that closes by itself nor one that has had its time is waited for."""
+        browser = self.streamed(b"Connection: close")
+        self.wire.says(chunk(DONE), chunk(b""))
+        self.assertTrue(browser.closed)
+        site: Any = self.site
+        site.draining = False
+        browser = self.streamed()
+        self.clock.advance(10)
+        self.wire.says(chunk(DONE), chunk(b""))
+        self.assertTrue(browser.closed)
 
     def test_abort(self) -> None:
         """Abort closes the remaining connections."""
