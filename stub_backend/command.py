@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from stub_backend.evidence_scenarios import EVIDENCE_SCENARIOS, EvidenceScenario
 from stub_backend.options import StubOptions
 from stub_backend.scenario import Scenario
 from stub_backend.scenarios import SCENARIOS
 from stub_backend.sealed.scenarios import SEALED_SCENARIOS, SealedScenario
+from stub_backend.sealed.world import World
 
 _DEFAULTS = StubOptions()
 
@@ -45,6 +47,7 @@ def parse(arguments: Sequence[str]) -> StubOptions:
         scenario_models=given.scenario_models,
         evidence_models=given.evidence_models,
         sealed_models=given.sealed_models,
+        attestation_kit=given.attestation_kit,
         tokens=given.tokens,
         prose=given.prose,
         token_delay=given.token_delay_ms / 1000,
@@ -71,6 +74,14 @@ def host_and_port(listen: str) -> tuple[str, int]:
 def _address(text: str) -> str:
     host_and_port(text)
     return text
+
+
+def _kit(folder: str) -> str:
+    try:
+        World.read(Path(folder))
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"no attestation kit: {error}") from None
+    return folder
 
 
 def _at_least(least: int) -> type[int]:
@@ -141,6 +152,12 @@ def _add_population(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         default=_DEFAULTS.sealed_models,
         help="also list the models of encrypted calls, which run in a TEE",
+    )
+    add(
+        "--attestation-kit",
+        type=_kit,
+        metavar="FOLDER",
+        help="sign evidence with the keys in this folder: tests/data/private of the checkout",
     )
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from stub_backend.attestation import Attestation
 from stub_backend.e2e import EndToEnd
 from stub_backend.evidence import Evidence
 from stub_backend.feeds import Feeds
@@ -35,6 +36,7 @@ class Control:
         feeds: Feeds,
         evidence: Evidence,
         end_to_end: EndToEnd,
+        attestation: Attestation,
         scripts: Scripts,
         connections: Callable[[], Mapping[str, int]],
     ) -> None:
@@ -44,6 +46,7 @@ class Control:
         self._feeds = feeds
         self._evidence = evidence
         self._end_to_end = end_to_end
+        self._attestation = attestation
         self._scripts = scripts
         self._connections = connections
         self._commands: Mapping[tuple[str, str], Callable[[Any], object]] = {
@@ -53,6 +56,7 @@ class Control:
             ("POST", "/stub/reset"): self._reset,
             ("POST", "/stub/feeds"): self._set_feeds,
             ("POST", "/stub/evidence"): self._set_evidence,
+            ("POST", "/stub/attestation"): self._set_attestation,
             ("POST", "/stub/sealed"): self._write_sealed_script,
             ("POST", "/stub/scenario"): self._write_script,
         }
@@ -75,6 +79,7 @@ class Control:
         self._scripts.clear()
         self._evidence.reset()
         self._end_to_end.reset()
+        self._attestation.reset()
         self._feeds.behave(models="ok", utilization="ok")
 
     def _read_log(self, _body: Any) -> object:
@@ -94,6 +99,10 @@ class Control:
 
     def _set_evidence(self, body: Any) -> object:
         self._evidence.behave(str(body["model"]), str(body["scenario"]))
+        return {"ok": True}
+
+    def _set_attestation(self, body: Any) -> object:
+        self._attestation.behave(**body)
         return {"ok": True}
 
     def _write_sealed_script(self, body: Any) -> object:

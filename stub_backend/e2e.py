@@ -108,6 +108,11 @@ class EndToEnd:
         nonces = self._nonces.issue(purpose, now)
         return {"instance_id": purpose.instance, "e2e_pubkey": key, "nonces": nonces}
 
+    def chute_of(self, instance: str) -> Chute | None:
+        """Return the chute of an instance."""
+        chat = self._population.chat
+        return next((each for each in chat if instance in self._ids(each)), None)
+
     def _ids(self, chute: Chute) -> list[str]:
         ids = instance_ids(chute.chute_id, chute.load.active)
         return [each for each in ids if each not in self._gone]

@@ -53,7 +53,7 @@ class Evidence:
         asked = _PATH.fullmatch(path)
         if asked is None:
             return None
-        if self._limited():
+        if self.limited():
             return error_json(429, LIMITED)
         chute = self._find(unquote(asked[1]))
         given = parse_qs(query, keep_blank_values=True).get("nonce")
@@ -61,7 +61,7 @@ class Evidence:
             if chute is not None and self._scenario(chute).edge:
                 return answer_json(400, {"error": _MISSING_AT_EDGE})
             return error_json(422, [_MISSING])
-        wrong = _wrong_nonce(given[-1])
+        wrong = wrong_nonce(given[-1])
         if wrong:
             return error_json(400, wrong)
         if chute is None:
@@ -89,7 +89,7 @@ class Evidence:
         name = self._chosen.get(chute.name, chute.evidence or USUAL_EVIDENCE)
         return EVIDENCE_SCENARIOS[name]
 
-    def _limited(self) -> bool:
+    def limited(self) -> bool:
         """Count this request, and return whether it exceeds the limit of its minute."""
         minute = int(self._clock.seconds() // 60)
         if minute != self._minute:
@@ -98,7 +98,7 @@ class Evidence:
         return self._asked > PER_MINUTE
 
 
-def _wrong_nonce(nonce: str) -> str | None:
+def wrong_nonce(nonce: str) -> str | None:
     """Return the platform's error for an invalid nonce, or None."""
     if not nonce:
         return "Nonce is required"

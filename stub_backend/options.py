@@ -13,7 +13,8 @@ class StubOptions:
     first-token delays. Each model's prefix cache holds `prefixes` prompts; `prefill_delay` delays
     the first token by as much for each token of the prompt that is not cached. `keep_alive` is how
     long an idle connection stays open. With `prose`, answers are sentences for people instead of a
-    number of `tokens` for tests.
+    number of `tokens` for tests. `attestation_kit` is a folder with keys, by which instances get
+    genuine evidence of a synthetic world.
     """
 
     listen: str = "127.0.0.1:9100"
@@ -24,6 +25,7 @@ class StubOptions:
     scenario_models: bool = True
     evidence_models: bool = False
     sealed_models: bool = False
+    attestation_kit: str | None = None
     tokens: int = 24
     prose: bool = False
     token_delay: float = 0.005

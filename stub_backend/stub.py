@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from io import BytesIO
+from pathlib import Path
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
@@ -11,6 +12,7 @@ from twisted.web.http import HTTPChannel
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
+from stub_backend.attestation import Attestation
 from stub_backend.call import DIALECTS
 from stub_backend.control import Control
 from stub_backend.e2e import EndToEnd
@@ -27,6 +29,7 @@ from stub_backend.scenario import Scenario
 from stub_backend.scenarios import USUAL, scenario_chutes
 from stub_backend.scripts import Scripts
 from stub_backend.sealed.scenarios import sealed_chutes
+from stub_backend.sealed.world import World
 from stub_backend.tree import Tree
 
 
@@ -99,6 +102,9 @@ class Stub:
         self.feeds = Feeds(self.population, options)
         self.evidence = Evidence(clock, self.population)
         self.end_to_end = EndToEnd(self.population, options.seed)
+        kit = options.attestation_kit
+        world = World.read(Path(kit)) if kit else None
+        self.attestation = Attestation(self.end_to_end, world, self.evidence.limited)
         self.scripts = Scripts()
         self._control = Control(
             self.log,
@@ -107,6 +113,7 @@ class Stub:
             self.feeds,
             self.evidence,
             self.end_to_end,
+            self.attestation,
             self.scripts,
             lambda: self.connections,
         )
@@ -117,6 +124,7 @@ class Stub:
             self.feeds,
             self.evidence,
             self.end_to_end,
+            self.attestation,
             self.scripts,
             self.log,
             self.ledger,

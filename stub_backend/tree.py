@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
+from stub_backend.attestation import Attestation
 from stub_backend.auth import unauthorised
 from stub_backend.call import DIALECTS, Call, read_body, stream_flag
 from stub_backend.control import Control, control_path
@@ -51,6 +52,7 @@ class Tree(Resource):
         feeds: Feeds,
         evidence: Evidence,
         end_to_end: EndToEnd,
+        attestation: Attestation,
         scripts: Scripts,
         log: Log,
         ledger: Ledger,
@@ -64,6 +66,7 @@ class Tree(Resource):
         self._feeds = feeds
         self._evidence = evidence
         self._end_to_end = end_to_end
+        self._attestation = attestation
         self._scripts = scripts
         self._log = log
         self._ledger = ledger
@@ -98,6 +101,8 @@ class Tree(Resource):
         if record.method == "GET" and feed is not None:
             return self._feeds.answer(feed)
         evidence = self._evidence.answer(record.path) if record.method == "GET" else None
+        if evidence is None and record.method == "GET":
+            evidence = self._attestation.answer(record)
         if evidence is not None:
             return evidence
         if path.startswith(E2E_PREFIX):

@@ -12,6 +12,7 @@ INVALID_NONCE = "Invalid, expired, or already-used nonce"
 UNOPENED = '{"detail":"E2E decryption failed"}'
 EMPTY = "Empty request body"
 DISAGREED = "Internal error during E2E invocation"
+NOT_VERIFIED = "Instance has no deployment_id; evidence is only available after TEE verification"
 _LIMITED = "Rate limit exceeded. Try again later."
 _OLD = (
     "Non-streaming E2E requests require chutes >= 0.5.27 for vLLM chutes. Please use stream=True "
@@ -99,11 +100,7 @@ REFUSALS: tuple[Refusal, ...] = (
     *(_instance(status) for status in (403, 404, 422, 500, 503)),
     _invoke("500", 500, DISAGREED),
     _invoke("400-unopened", 400, UNOPENED),
-    _evidence(
-        "400-unverified",
-        400,
-        "Instance has no deployment_id; evidence is only available after TEE verification",
-    ),
+    _evidence("400-unverified", 400, NOT_VERIFIED),
     _evidence(
         "400-outdated", 400, "Instances requires chutes_version >= 0.6.0 to retrieve evidence."
     ),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from stub_backend.population import SCENARIO_LOAD, Chute, chute_uuid
 from stub_backend.scenario import PREFIX
+from stub_backend.sealed.flaws import FLAWS
 from stub_backend.sealed.hostile import HOSTILE
 from stub_backend.sealed.refusals import REFUSALS, Refusal
 from stub_backend.sealed.replies import Pieces
@@ -21,7 +22,8 @@ _INSTANCES = 14
 class SealedScenario:
     """One row of the table.
 
-    `engine` is the usual scenario that answers inside, and `hostile` the name of a hostile stream.
+    `engine` is the usual scenario that answers inside, `hostile` the name of a hostile stream, and
+    `flaw` that of a flaw of the evidence.
     `key_changed`: instances open with another key than they are listed with. `vanishes`: an
     instance that is called is gone from then on.
     """
@@ -31,6 +33,7 @@ class SealedScenario:
     refusal: Refusal | None = None
     pieces: Pieces = Pieces.LINES
     hostile: str | None = None
+    flaw: str | None = None
     engine: str | None = None
     key_changed: bool = False
     vanishes: bool = False
@@ -52,6 +55,11 @@ def _hostile(name: str) -> SealedScenario:
     return SealedScenario(f"stream-{name.replace('_', '-')}", summary, hostile=name)
 
 
+def _flawed(name: str) -> SealedScenario:
+    summary = f"refused evidence: {name.replace('_', ' ')}"
+    return SealedScenario(f"evidence-{name.replace('_', '-')}", summary, flaw=name)
+
+
 _ROWS = (
     SealedScenario(USUAL, "a healthy sealed response"),
     SealedScenario("events", "each event of a stream is sealed whole", pieces=Pieces.EVENTS),
@@ -62,6 +70,7 @@ _ROWS = (
     SealedScenario("vanished", "the instance is gone once it is called", vanishes=True),
     *(_refused(each) for each in REFUSALS),
     *(_hostile(each) for each in HOSTILE),
+    *(_flawed(each) for each in FLAWS),
 )
 SEALED_SCENARIOS: Mapping[str, SealedScenario] = {each.name: each for each in _ROWS}
 

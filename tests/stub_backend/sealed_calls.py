@@ -48,6 +48,7 @@ class Caller:
         chute = self.stub.population.find(model)
         assert chute is not None
         self.chute = chute
+        self.key: dict[str, str] = KEY
 
     @property
     def stub(self) -> Stub:
@@ -61,7 +62,7 @@ class Caller:
 
     def get(self, path: str) -> Answer:
         """Send a request without a body."""
-        return self._send("GET", path, KEY)
+        return self._send("GET", path, self.key)
 
     def discover(self) -> Answer:
         """Ask for instances."""
@@ -77,7 +78,7 @@ class Caller:
         chosen = instance or self.instance()
         body = {"model": self.chute.name, "stream": stream, "messages": []}
         sent = seal(json.dumps(body).encode(), InstanceKey(chosen["e2e_pubkey"]))
-        headers = KEY | {
+        headers = self.key | {
             "x-chute-id": self.chute.chute_id,
             "x-instance-id": chosen["instance_id"],
             "x-e2e-nonce": chosen["nonces"].pop(0),
