@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import subprocess
+import sys
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +65,20 @@ def official() -> Iterator[Official]:
     started.close()
 
 
+@pytest.fixture(scope="module")
+def stub() -> Iterator[str]:
+    """Start the stub, and return its address."""
+    command = (sys.executable, "-m", "stub_backend", "--listen", "127.0.0.1:0", "--models", "0")
+    options = ("--no-scenario-models", "--sealed-models", "--tokens", "6")
+    process = subprocess.Popen((*command, *options), cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield process.stdout.readline().split()[-1]
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
 def _text(raw: bytes) -> str:
     return b64encode(raw).decode()
 
@@ -106,3 +121,15 @@ def test_package_as_client(official: Official) -> None:
     wire = b"".join(sealed_stream(response_pk, *(each.encode() for each in LINES)))
     # The client ends each piece with a blank line of its own.
     assert official("open_stream", wire.decode(), key) == "".join(f"{each}\n\n" for each in LINES)
+
+
+def test_package_with_the_stub(official: Official, stub: str) -> None:
+    """The package's client discovers the stub's instances, and opens what they answer."""
+    body = BODY | {"model": "stub/sealed-ok"}
+    status, text = official("post", stub, "cpk_a.b.c", body)
+    assert status == 200
+    assert json.loads(text)["model"] == "stub/sealed-ok"
+    status, text = official("post", stub, "cpk_a.b.c", body | {"stream": True})
+    assert status == 200
+    assert text.count('"content":"') >= 6
+    assert "data: [DONE]" in text

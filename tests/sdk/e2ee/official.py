@@ -13,7 +13,8 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable
 from typing import Any
 
-from chutes_e2ee import crypto
+import httpx
+from chutes_e2ee import ChutesE2EETransport, crypto
 from chutes_e2ee.transport import _iter_sse_from_e2ee
 from pqcrypto.kem.ml_kem_768 import decrypt, encrypt, generate_keypair
 
@@ -65,6 +66,14 @@ def stream(public: str, pieces: list[str]) -> str:
     return "".join(f"data: {json.dumps(each)}\n\n" for each in events)
 
 
+def post(api: str, key: str, body: dict[str, Any]) -> list[Any]:
+    """Send a chat completion through the package's transport; return status and text."""
+    transport = ChutesE2EETransport(api_key=key, api_base=api)
+    with httpx.Client(transport=transport, base_url="http://any.invalid", timeout=60) as client:
+        response = client.post("/v1/chat/completions", json=body)
+        return [response.status_code, response.text]
+
+
 def _piece(key: bytes, plain: bytes) -> bytes:
     nonce = os.urandom(12)
     sealed, tag = crypto.chacha_encrypt(key, nonce, plain)
@@ -77,7 +86,7 @@ def _text(raw: bytes) -> str:
 
 CALLS: dict[str, Callable[..., Any]] = {
     each.__name__: each
-    for each in (seal, open_reply, open_stream, keys, open_request, reply, stream)
+    for each in (seal, open_reply, open_stream, keys, open_request, reply, stream, post)
 }
 
 if __name__ == "__main__":
