@@ -18,7 +18,6 @@ from stub_backend.population import Chute, Population
 from stub_backend.problem import Problem
 from stub_backend.sealed.nonces import STATED_SECONDS, Nonces, Purpose
 from stub_backend.sealed.refusals import (
-    DISAGREED,
     EMPTY,
     INVALID_NONCE,
     UNOPENED,
@@ -26,7 +25,7 @@ from stub_backend.sealed.refusals import (
     Stage,
     missing_header,
 )
-from stub_backend.sealed.replies import INSTANCE_STATUS
+from stub_backend.sealed.replies import FAILED, INSTANCE_STATUS
 from stub_backend.sealed.scenarios import SEALED_SCENARIOS, USUAL, SealedScenario, SealedScripts
 from stub_backend.sealed.seals import UnopenedError, e2e_pubkey, instance_key, open_request
 
@@ -158,7 +157,7 @@ def _opened(
         return Problem(404, INSTANCE_STATUS.format(404))
     streams = bool(opened.body.get("stream"))
     if streams and not _streams(record):
-        return Problem(500, DISAGREED)
+        return Problem(500, FAILED)
     if streams:
         given = opened.body.get("stream_options")
         usage = {"include_usage": True, "continuous_usage_stats": True}

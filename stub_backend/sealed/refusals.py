@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from enum import Enum
 
 from stub_backend.problem import Problem
-from stub_backend.sealed.replies import INSTANCE_STATUS
+from stub_backend.sealed.replies import FAILED, INSTANCE_STATUS
 
 INVALID_NONCE = "Invalid, expired, or already-used nonce"
 UNOPENED = '{"detail":"E2E decryption failed"}'
 EMPTY = "Empty request body"
-DISAGREED = "Internal error during E2E invocation"
 NOT_VERIFIED = "Instance has no deployment_id; evidence is only available after TEE verification"
 _LIMITED = "Rate limit exceeded. Try again later."
 _OLD = (
@@ -98,7 +97,7 @@ REFUSALS: tuple[Refusal, ...] = (
     Refusal("invoke-429-edge", Stage.INVOKE, Problem(429, None, _EDGE), spares_nonce=True),
     _invoke("502", 502, "Instance requires key exchange, try a different instance"),
     *(_instance(status) for status in (403, 404, 422, 500, 503)),
-    _invoke("500", 500, DISAGREED),
+    _invoke("500", 500, FAILED),
     _invoke("400-unopened", 400, UNOPENED),
     _evidence("400-unverified", 400, NOT_VERIFIED),
     _evidence(

@@ -15,6 +15,7 @@ from stub_backend.sealed.seals import StreamSealer, seal_reply, seal_twice
 from stub_backend.steps import Close, Head, Headers, Raw, Send, Step, Steps, Wait
 
 OCTETS = "application/octet-stream"
+FAILED = "Internal error during E2E invocation"
 INSTANCE_STATUS = "Instance returned status {}"
 _OF_THE_ENGINE = frozenset({404, 422, 500, 503})
 _ODD = 7
@@ -49,6 +50,10 @@ def sealed(
 ) -> Steps:
     """Seal a response: a reply, a stream, or the engine's refusal, which cannot be read."""
     for step in steps:
+        if isinstance(step, Raw):
+            # The instance does not speak HTTP, which the gateway notices.
+            yield from _detail(500, FAILED)
+            return
         if not isinstance(step, Head):
             yield step
             continue
@@ -87,6 +92,9 @@ def _stream(head: Head, steps: Steps, to: MLKEM768PublicKey, shown: Shown, piece
     yield Head(200, (("content-type", SSE), *_others(head)))
     yield Send(sealer.init())
     for step in steps:
+        if isinstance(step, Raw):
+            yield Close()
+            return
         if not isinstance(step, Send):
             yield step
             continue

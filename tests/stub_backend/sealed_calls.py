@@ -62,7 +62,13 @@ class Caller:
 
     def get(self, path: str) -> Answer:
         """Send a request without a body."""
-        return self._send("GET", path, self.key)
+        self._exchange.send("GET", path, headers=self.key)
+        self._exchange.run()
+        return self._received()
+
+    def then(self, scenario: str) -> None:
+        """Select the scenario of all later calls."""
+        self.stub.end_to_end.scripts.write(self.chute.name, (), scenario)
 
     def discover(self) -> Answer:
         """Ask for instances."""
@@ -75,6 +81,16 @@ class Caller:
 
     def call(self, instance: dict[str, Any] | None = None, *, stream: bool = False) -> Called:
         """Call an instance with its next nonce."""
+        key = self._start(instance, stream=stream)
+        return Called(self._received(), key)
+
+    def wire(self, *, stream: bool) -> bytes:
+        """Call an instance, and return all that it sends, even if it is no response."""
+        self._start(None, stream=stream)
+        sent: bytes = self._exchange.transport.value()
+        return sent
+
+    def _start(self, instance: dict[str, Any] | None, *, stream: bool) -> ResponseKey:
         chosen = instance or self.instance()
         body = {"model": self.chute.name, "stream": stream, "messages": []}
         sent = seal(json.dumps(body).encode(), InstanceKey(chosen["e2e_pubkey"]))
@@ -85,12 +101,11 @@ class Caller:
             "x-e2e-stream": str(stream).lower(),
             "x-e2e-path": "/v1/chat/completions",
         }
-        answer = self._send("POST", "/e2e/invoke", headers, sent.blob)
-        return Called(answer, sent.response_key)
-
-    def _send(self, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> Answer:
-        self._exchange.send(method, path, body, headers)
+        self._exchange.send("POST", "/e2e/invoke", sent.blob, headers)
         self._exchange.run()
+        return sent.response_key
+
+    def _received(self) -> Answer:
         answer = self._exchange.answer()
         assert answer is not None
         return answer

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.attestation.sealing import open_reply
+from autopilot.attestation.instances import parse_discovery
+from autopilot.attestation.sealing import InstanceKey, open_reply
+from stub_backend.answers.endings import ENDINGS
+from stub_backend.answers.wire import WIRE
 from stub_backend.command import parse
 from stub_backend.sealed.hostile import HOSTILE
 from stub_backend.sealed.refusals import REFUSALS, Refusal, Stage
@@ -126,6 +130,18 @@ class ConductTests(SynchronousTestCase):
             self.assertTrue(plain.rstrip().endswith(b"data: [DONE]"), name)
             self.assertGreater(plain.count(b'"content":'), 3, name)
 
+    def test_nothing_plain(self) -> None:
+        """Whatever an instance answers, the wire has nothing of it in the clear."""
+        options = replace(SEALED, huge_bytes=20_000, time_scale=0.0001)
+        # These write past the framing.
+        for name in (each.name for each in (*WIRE, *ENDINGS)):
+            for stream in (False, True):
+                caller = Caller(model("ok"), options)
+                caller.stub.script(model("ok"), [name])
+                wire = caller.wire(stream=stream)
+                self.assertNotIn(b"choices", wire, name)
+                self.assertNotIn(b"word1", wire, name)
+
     def test_cut(self) -> None:
         """A stream breaks off, and the router sees it."""
         called = Caller(model("cut")).call(stream=True)
@@ -155,6 +171,27 @@ class ConductTests(SynchronousTestCase):
         for _ in range(8):
             listed = caller.discover().json()["instances"]
             self.assertNotIn(gone["instance_id"], [each["instance_id"] for each in listed])
+
+    def test_discovery_as_the_router_reads_it(self) -> None:
+        """The router finds five instances with a usable key and ten nonces, for 55 seconds."""
+        found = parse_discovery(Caller(model("ok")).discover().body)
+        self.assertEqual([len(each.nonces) for each in found.instances], [10] * 5)
+        self.assertEqual(len({InstanceKey(each.key).text for each in found.instances}), 5)
+        self.assertEqual(found.seconds, 55)
+
+    def test_reset(self) -> None:
+        """A reset ends scripts, brings vanished instances back, and makes nonces invalid."""
+        caller = Caller(model("ok"))
+        gone = caller.instance()
+        caller.stub.end_to_end.scripts.write(model("ok"), (), "vanished")
+        self.assertEqual(caller.call(gone).answer.status, 404)
+        caller.stub.reset()
+        self.assertEqual(caller.call(gone).answer.status, 403)
+        ids: set[str] = set()
+        for _ in range(40):
+            ids |= {each["instance_id"] for each in caller.discover().json()["instances"]}
+        self.assertEqual(len(ids), 14)
+        self.assertIn(gone["instance_id"], ids)
 
     def test_script(self) -> None:
         """A script gives each call its scenario, which the control API sets."""
