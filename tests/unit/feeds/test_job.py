@@ -8,8 +8,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.feeds.job import Job
 
-MARKS = ("trial",)
-
 
 class JobTests(SynchronousTestCase):
     """A job whose work the test completes."""

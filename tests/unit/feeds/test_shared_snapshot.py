@@ -23,8 +23,6 @@ from autopilot.feeds.shared_snapshot import (
 from autopilot.http.fetch import MAX_BYTES
 from autopilot.http.fetch_error import NETWORK, OK, OUTCOMES
 
-MARKS = ("trial",)
-
 seconds = st.floats(0, 1e9)
 errors = st.text(st.characters(codec="utf-8", categories=("L", "N", "P")), max_size=60)
 

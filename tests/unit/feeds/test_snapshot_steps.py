@@ -16,7 +16,6 @@ from autopilot.routing.ranking import rank, ranking_steps
 from autopilot.routing.steps import STEP
 from tests.unit.feeds.planes import PlaneTestCase
 
-MARKS = ("trial",)
 STEP_BYTES = 1 << 20
 LOOK_BYTES = 1 << 18
 LARGE = 2 * STEP_BYTES

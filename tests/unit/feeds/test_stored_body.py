@@ -18,8 +18,6 @@ from autopilot.feeds.stored_body import (
 from autopilot.http.fetch import MAX_BYTES
 from autopilot.routing.steps import Steps, result_of
 
-MARKS = ("trial",)
-
 
 class StoredBodyTests(SynchronousTestCase):
     """A body, packed and unpacked."""
