@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import accumulate, chain
 from math import ceil, exp
 from typing import TYPE_CHECKING, Final
 
@@ -319,9 +319,6 @@ def _p95(own: Iterable[float], others: Mapping[int, int]) -> float | None:
     total = sum(number for _, number in samples)
     if total < MIN_SAMPLES:
         return None
-    rank = ceil(0.95 * total)
-    for seconds, number in sorted(samples):
-        rank -= number
-        if rank <= 0:
-            return seconds
-    return None
+    samples.sort()
+    ranks = list(accumulate(number for _, number in samples))
+    return samples[bisect_left(ranks, ceil(0.95 * total))][0]

@@ -111,9 +111,8 @@ class RespConnection(Protocol):
         """Give the connection up, because of ``fault``."""
         if self._fault is None:
             self._fault = fault
-            transport: Any = self.transport
-            if transport is not None:
-                transport.abortConnection()
+            transport: Any = self.transport  # there is one until a fault ends the connection
+            transport.abortConnection()
 
     def dataReceived(self, data: bytes) -> None:
         """See `IProtocol`."""

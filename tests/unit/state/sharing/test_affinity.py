@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.why import FAILED
 from autopilot.state.affinity import SessionAffinity
+from autopilot.state.events import Stuck, Unstuck
 from autopilot.state.sharing.affinity import SharedAffinity
 from autopilot.state.sharing.outbox import Outbox
 from tests.unit.state.sharing.replicas import KEY, SELECTOR, shared_tables
@@ -102,6 +103,43 @@ class SharedAffinityTests(SynchronousTestCase):
         expected = (None, frozenset({"a"}), "a", FAILED)
         self.assertEqual(self.table.look_up(KEY, 1001), expected)
         self.assertEqual(late.affinity.look_up(KEY, 1001), expected)
+
+    def test_an_earlier_failure_that_arrives_later(self) -> None:
+        """It does not replace the later one, however long it would count."""
+        self.table.apply_failed(KEY, "a", (8, 2), 1000, 1.0, committed=False)
+        self.table.apply_failed(KEY, "a", (7, 2), 1000, 20.0, committed=False)
+        self.assertEqual(self.table.failed_recently(KEY, 1009), {"a"})
+        self.assertEqual(self.table.failed_recently(KEY, 1011), frozenset())
+
+    def test_a_break_before_an_answer(self) -> None:
+        """A warm start tells of a break before a later answer: the next failure brings it back."""
+        self.table.served(KEY, "a", 1000)
+        self.table.failed(KEY, "a", 1000, 1.0, committed=True)
+        self.table.served(KEY, "a", 1001)
+        tables = shared_tables(Outbox(2))
+        for event in self.told(1001):
+            tables.apply(event, 1001)
+        for table in (self.table, tables.affinity):
+            self.assertEqual(table.look_up(KEY, 1001), ("a", frozenset(), None, None))
+            table.apply_failed(KEY, "a", (90, 4), 1002, 1.0, committed=False)
+            self.assertEqual(table.look_up(KEY, 1002), (None, {"a"}, "a", FAILED))
+
+    def test_a_break_alone(self) -> None:
+        """Of a break that is also the last outcome there is one event."""
+        self.table.apply_failed(KEY, "a", (7, 2), 1000, 1.0, committed=True)
+        self.assertEqual(self.told(), [Unstuck((7, 2), 0, *KEY, "a", 1000, True)])
+
+    def test_a_table_that_changes_while_it_is_told(self) -> None:
+        """Conversations that went meanwhile are left out."""
+        keys = [(bytes(16), SELECTOR, bytes([each])) for each in range(20)]
+        for each in keys[:10]:
+            self.table.served(each, "a", 1000)
+        telling = self.table.events(1000)
+        next(telling)
+        for each in keys[10:18]:
+            self.table.served(each, "a", 1000)
+        rest = [event.conversation for event in telling if isinstance(event, Stuck)]
+        self.assertEqual(rest, [keys[8][2], keys[9][2]])
 
     def test_old_outcomes(self) -> None:
         """Outcomes that no event on its way can contradict are dropped."""

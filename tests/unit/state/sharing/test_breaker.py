@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.state.events import Failed, Probing, Succeeded
+from autopilot.state.sharing import breaker as module
 from autopilot.state.sharing.breaker import LONGEST_GRACE, SharedBreaker
 from autopilot.state.sharing.outbox import Outbox
 from tests.unit.state.sharing.replicas import CLIENTS, Replicas, shared_tables
@@ -168,6 +169,65 @@ class OrderTests(SynchronousTestCase):
         late.breaker.apply_succeeded(CLIENTS[0], "m", (8, 2))
         self.assertEqual(set(late.breaker.breakers), {"n"})
 
+    def test_a_late_success(self) -> None:
+        """A success that arrives after a later one does not bring back what that one forgave."""
+        for client in (CLIENTS[3], CLIENTS[0]):
+            self.breaker.apply_succeeded(client, "m", (10, 2))
+            self.breaker.apply_succeeded(client, "m", (5, 2))
+        for counter in (6, 7, 8):
+            self.hears_of(counter, CLIENTS[0])
+        self.assertEqual(set(self.breaker.breakers), set())
+        self.assertEqual(set(self.breaker.of_clients), set())
+
+    def test_a_late_success_of_another_client(self) -> None:
+        """It forgives its client's failures alone, if one of all clients is known to be later."""
+        self.breaker.apply_succeeded(CLIENTS[3], "m", (10, 2))
+        self.breaker.apply_succeeded(CLIENTS[0], "m", (5, 2))
+        for counter in (4, 6, 7):
+            self.hears_of(counter, CLIENTS[0])
+        self.assertEqual(self.breaker.cooling(CLIENTS[0], 1000), frozenset())
+        self.hears_of(8, CLIENTS[0])
+        self.assertEqual(self.breaker.cooling(CLIENTS[0], 1000), {"m"})
+        self.assertEqual(set(self.breaker.breakers), set())
+
+    def test_an_early_success_of_the_client(self) -> None:
+        """A success before all failures that count leaves the client's breaker open."""
+        for counter in (5, 6, 7):
+            self.hears_of(counter, CLIENTS[0])
+        self.breaker.apply_succeeded(CLIENTS[0], "m", (4, 2))
+        self.assertEqual(self.breaker.cooling(CLIENTS[0], 1000), {"m"})
+        self.breaker.apply_succeeded(CLIENTS[0], "m", (5, 3))
+        self.assertEqual(self.breaker.cooling(CLIENTS[0], 1000), frozenset())
+
+    def test_a_probe_for_all_while_the_client_waits(self) -> None:
+        """An attempt that probes for all clients is not told as one for a client that waits."""
+        self.outbox.wake = lambda: None
+        for counter, client in enumerate((*CLIENTS[:1] * 3, *CLIENTS[1:3]), start=1):
+            self.hears_of(counter, client)
+        waits = Probing((9, 2), 0, "m", 50_000, CLIENTS[0], False)
+        self.breaker.apply_probing(waits, 1000)
+        self.outbox.counter = 9
+        self.assertTrue(self.breaker.attempting(CLIENTS[0], "m", 1030))
+        self.assertEqual(self.outbox.take(), [Probing((10, 1), 0, "m", 20_000, b"", True)])
+
+    def test_new_limits(self) -> None:
+        """Another threshold does not make failures count that a success forgave."""
+        self.breaker.apply_succeeded(CLIENTS[0], "m", (10, 2))
+        self.breaker.configure(threshold=1, period=PERIOD, max_entries=4)
+        self.hears_of(9, CLIENTS[0])
+        self.assertEqual(self.breaker.cooling(CLIENTS[0], 1000), frozenset())
+        self.hears_of(11, CLIENTS[0])
+        self.assertEqual(self.breaker.cooling(CLIENTS[0], 1000), {"m"})
+
+    def test_successes_of_many_models(self) -> None:
+        """The successes of the latest models are kept, and no more."""
+        self.patch(module, "MAX_MODELS", 2)
+        for model in "abc":
+            self.breaker.apply_succeeded(CLIENTS[0], model, (10, 2))
+        for model in "abc":
+            self.breaker.apply_failed(CLIENTS[1], model, (9, 2), 1000, 0.0)
+        self.assertEqual(set(self.breaker.breakers), {"a"})
+
     def test_bounded(self) -> None:
         """Neither clients nor their successes fill the memory."""
         for counter in range(20):
@@ -186,5 +246,8 @@ class OrderTests(SynchronousTestCase):
         self.hears_of(2, CLIENTS[0])
         self.breaker.apply_succeeded(CLIENTS[0], "m", (3, 2))
         self.breaker.apply_probing(Probing((9, 1), 0, "m", 50_000, b"", True), 1000)
+        self.outbox.wake = lambda: None
+        self.breaker.failed(CLIENTS[0], "m", 1000, 0.0)
+        self.assertEqual(self.outbox.take(), [])
         self.assertEqual(list(self.breaker.events(1000)), [])
         self.assertFalse(self.breaker.enabled)

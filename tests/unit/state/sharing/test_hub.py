@@ -89,6 +89,52 @@ class HubTests(SynchronousTestCase):
             self.hub.counts.events.values, {("stuck", "sent"): 1, ("failed", "sent"): 1}
         )
 
+    def test_one_link_leaves(self) -> None:
+        """It receives what waited, and the others go on."""
+        other = RecordingLink()
+        self.hub.join(self.link)
+        self.hub.join(other)
+        self.tables.committed(KEY, "m", 1000)
+        self.hub.leave(self.link)
+        self.tables.committed(KEY, "n", 1000)
+        self.clock.advance(0.02)
+        for link, models in ((self.link, ["m"]), (other, ["m", "n"])):
+            self.assertEqual([each.model for each in link.events()], models)
+
+    def test_malformed_without_a_callback(self) -> None:
+        """A malformed batch is counted, although there is no callback for it."""
+        hub = Hub(self.clock, self.tables)
+        hub.received(b"nonsense", None)
+        self.assertEqual(hub.facts(), SharingFacts(0, 0, 0, 0, 1))
+
+    def test_a_dump_of_many_events(self) -> None:
+        """A dump reads the tables in steps of 200 events, and leaves none out."""
+        for each in range(450):
+            self.tables.latency.answered(f"m{each}", 1.0)
+        steps = [[event.model for event in decode(batch)] for batch in self.hub.dump()]
+        self.assertLessEqual(max(map(len, steps)), 200)
+        self.assertEqual([name for step in steps for name in step], [f"m{n}" for n in range(450)])
+
+    def test_failures_of_no_conversation(self) -> None:
+        """Others do not hear of a failure that counts for conversations alone, if there is none."""
+        self.hub.join(self.link)
+        for reason in (FailureReason.CONTEXT, *UNCONNECTED):
+            self.tables.failed(CLIENTS[0], None, "m", reason, 1000, 0.0)
+        self.hub.flush()
+        self.assertEqual(self.link.events(), [])
+        self.assertEqual(len(self.tables.affinity), 0)
+        (own,) = self.tables.breaker.of_clients.values()
+        self.assertEqual(own.failures, min(3, len(UNCONNECTED)))  # the context does not count
+
+    def test_failures_without_a_breaker(self) -> None:
+        """With the breaker off, others hear of a failure only if it is one of a conversation."""
+        self.hub.join(self.link)
+        self.tables.breaker.configure(threshold=0, period=20.0, max_entries=100)
+        self.tables.failed(CLIENTS[0], None, "m", FailureReason.CUT, 1000, 0.0)
+        self.tables.failed(CLIENTS[0], KEY, "n", FailureReason.CUT, 1000, 0.0)
+        self.hub.flush()
+        self.assertEqual([each.model for each in self.link.events()], ["n"])
+
     def test_many_events(self) -> None:
         """More than may wait are sent at once."""
         self.hub.join(self.link)

@@ -78,6 +78,18 @@ class SharedLatencyTests(SynchronousTestCase):
             self.assertTrue(60.0 <= plain <= 66.0, plain)
         self.assertEqual((self.one.p95("n"), self.one.plain_p95("n")), (None, None))
 
+    def test_the_nearest_rank(self) -> None:
+        """One of twenty answers is above the percentile, and two of twenty-one are not."""
+        for _ in range(19):
+            self.one.started("m", 1.0, 100)
+        self.exchange(100)
+        self.other.started("m", 50.0, 100)
+        found = self.other.p95("m")
+        assert found is not None
+        self.assertTrue(1.0 <= found <= 1.1, found)
+        self.other.started("m", 50.0, 100)
+        self.assertEqual(self.other.p95("m"), 50.0)
+
     def test_percentiles_follow(self) -> None:
         """A later summary, and what is measured here, count from then on."""
         for expected in (1.0, 20.0):
@@ -115,6 +127,28 @@ class SharedLatencyTests(SynchronousTestCase):
         self.assertIsNone(self.one.p99_pause("m"))
         self.exchange(100)
         self.assertEqual([each.p99_pause("m") for each in (self.one, self.other)], [4.0, 4.0])
+
+    def test_the_longest_pauses(self) -> None:
+        """One pause of two hundred that is longer than the others is above the percentile."""
+        for each, longest in ((self.one, 9.0), (self.other, 4.0)):
+            pauses = Pauses()
+            for _ in range(99):
+                pauses.add(4.0)
+            pauses.add(longest)
+            each.paused("m", pauses)
+        self.exchange(100)
+        self.assertEqual([each.p99_pause("m") for each in (self.one, self.other)], [4.0, 4.0])
+
+    def test_a_table_that_changes_while_it_is_told(self) -> None:
+        """A model that was dropped meanwhile is left out."""
+        for model in "abc":
+            self.one.started(model, 1.0, 100)
+        telling = self.one.events(100)
+        next(telling)
+        with patch("autopilot.state.latency.MAX_MODELS", 3):
+            for model in "de":
+                self.one.started(model, 1.0, 100)
+        self.assertEqual([event.model for event in telling], ["c"])
 
     def test_few_pauses(self) -> None:
         """Below a hundred in all there is no percentile; without long ones it is the shortest."""

@@ -154,6 +154,23 @@ class RespTests(SynchronousTestCase):
             self.connection.dataReceived(b"a" * 100)
         self.assertTrue(self.aborted())
 
+    def test_the_first_fault_counts(self) -> None:
+        """A connection that is given up twice was lost for the first reason."""
+        self.connection.abort(StoreFault.READ_ONLY)
+        self.connection.abort(StoreFault.SLOW)
+        self.connection.connectionLost(Failure(ConnectionLost()))
+        self.assertEqual(self.lost, [StoreFault.READ_ONLY])
+
+    def test_a_reply_like_a_message(self) -> None:
+        """An array that begins as a message but has no bytes is a reply, if one is due."""
+        reply = self.connection.send((b"X",))
+        for _ in range(2):
+            self.assertFalse(self.aborted())
+            self.connection.dataReceived(b"*3\r\n$7\r\nmessage\r\n:1\r\n:2\r\n")
+        self.assertEqual(self.successResultOf(reply), [b"message", 1, 2])
+        self.assertTrue(self.aborted())
+        self.assertEqual(self.messages, [])
+
     def test_silence(self) -> None:
         """A command without a reply is given up after the patience, and not before."""
         self.pass_time(0.5)

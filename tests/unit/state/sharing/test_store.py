@@ -15,7 +15,7 @@ from autopilot.state.sharing import store as module
 from autopilot.state.sharing.resp import PATIENCE
 from autopilot.state.sharing.store import Store, StoreAccess
 from autopilot.state.sharing.store_fault import StoreFault, StoreRefused, StoreUnavailable
-from tests.unit.state.sharing.servers import Server
+from tests.unit.state.sharing.servers import Server, array, bulk
 
 _STEP: Final = 0.125
 _SOON: Final = 5.0
@@ -335,6 +335,54 @@ class StoreTests(SynchronousTestCase):
         self.server.cut()
         self.pass_time(16)
         self.assertLess(abs(store.now() - (2000 + self.clock.seconds())), 0.01)
+
+    def test_a_time_that_is_none(self) -> None:
+        """Another reply than a time leaves the clock as it was."""
+        store = self.begin()
+        for nonsense in (b":1\r\n", b"*1\r\n:5\r\n", b"*2\r\n$1\r\na\r\n:1\r\n"):
+            self.patch(self.server, "_time", lambda _, nonsense=nonsense: nonsense)
+            self.pass_time(16)
+            self.assertLess(abs(store.now() - (1000 + self.clock.seconds())), 0.01)
+            self.assertEqual(self.state(), ("ok", ""))
+
+    def test_a_later_subscription_that_is_refused(self) -> None:
+        """The store is not well without the channel, and is again once it may be read."""
+        store = self.begin()
+        other: list[bytes] = []
+        self.server.errors[b"SUBSCRIBE"] = b"NOPERM no permissions for the channel"
+        store.subscribe(b"other", other.append)
+        self.pass_time(1)
+        self.assertEqual(store.status().fault, "forbidden")
+        self.server.errors.clear()
+        self.pass_time(_SOON)
+        self.assertEqual(self.state(), ("ok", ""))
+        self.server.publish(b"other", b"1")
+        self.clock.advance(0)
+        self.assertEqual(other, [b"1"])
+
+    def test_a_message_of_another_channel(self) -> None:
+        """It is dropped, and the connection goes on."""
+        self.begin()
+        for client in self.server.clients:
+            client.reply(array([bulk(b"message"), bulk(b"other"), bulk(b"1")]))
+        self.server.publish(b"news", b"2")
+        self.clock.advance(0)
+        self.assertEqual(self.messages, [b"2"])
+        self.assertEqual(self.state(), ("ok", ""))
+        self.assertEqual(self.logged(LogLevel.critical), [])
+
+    def test_read_only_and_then_gone(self) -> None:
+        """A store that was read-only and cannot be reached is said to be unreached."""
+        self.begin()
+        self.server.read_only = True
+        self.failureResultOf(self.answer(b"SET", b"a", b"b"), StoreRefused)
+        self.server.refused = True
+        self.server.cut()
+        self.pass_time(_SOON)
+        self.assertEqual(self.state(), ("down", "unreached"))
+        self.server.read_only = self.server.refused = False
+        self.pass_time(_SOON)
+        self.assertEqual(self.state(), ("ok", ""))
 
     def test_stop(self) -> None:
         """Everything is released, in whichever state; no message is logged."""

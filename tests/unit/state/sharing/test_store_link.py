@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -394,6 +396,123 @@ class StoreLinkTests(SynchronousTestCase):
         self.turn()
         self.assertEqual(self.one.replica.batches, [])
         self.assertEqual(len(self.two.replica.batches), 2)
+
+    def before_reply(self, command: str, action: Callable[[], None]) -> None:
+        """Let something happen between the next command of a name and its reply."""
+        method = getattr(self.server, command)
+
+        def act(*args: object) -> bytes:
+            setattr(self.server, command, method)
+            self.clock.callLater(0, action)
+            reply: bytes = method(*args)
+            return reply
+
+        self.patch(self.server, command, act)
+
+    def loading(self) -> Router:
+        """Start a replica, and pause the server in the middle of its warm start."""
+        self.server.commands.clear()
+        self.before_reply("_hscan", lambda: setattr(self.server, "paused", True))
+        third = self.router()
+        self.turn()
+        self.assertEqual(third.link.status().warm, "loading")
+        return third
+
+    def test_stop_during_a_warm_start(self) -> None:
+        """The rest is not read."""
+        self.one.happens(stuck(1))
+        self.turn()
+        third = self.loading()
+        third.link.stop()
+        self.server.resume()
+        self.pass_time(_SOON)
+        self.assertEqual(len(self.server.sent(b"HSCAN")), 2)  # one of them was under way
+        self.assertEqual(third.link.status().warm, "waiting")
+
+    def test_stop_before_the_marker(self) -> None:
+        """A reply to a link that was stopped begins nothing."""
+        self.server.commands.clear()
+        stopped: list[Router] = []
+        self.before_reply("_get", lambda: stopped[0].link.stop())
+        third = self.router()
+        stopped.append(third)
+        self.pass_time(1)
+        self.assertEqual(len(self.server.sent(b"GET")), 1)
+        self.assertEqual(self.server.sent(b"HSCAN"), [])
+        self.assertEqual(third.link.status().warm, "waiting")
+
+    def test_lost_before_the_marker(self) -> None:
+        """A connection that is lost then begins nothing; the next one does."""
+        self.one.happens(stuck(1))
+        self.turn()
+        self.server.commands.clear()
+        self.before_reply("_get", self.server.cut)
+        third = self.router()
+        self.turn()
+        self.assertEqual(len(self.server.sent(b"GET")), 1)
+        self.assertEqual(self.server.sent(b"HSCAN"), [])
+        self.pass_time(_SOON)
+        self.assertEqual(third.replica.versions, {(1, 1)})
+        self.assertEqual(self.server.sent(b"PUBLISH"), [])  # as if the store had lost its data
+
+    def test_messages_lost_during_a_warm_start(self) -> None:
+        """It begins again: what was published meanwhile may be in a minute that was read."""
+        self.one.happens(stuck(1))
+        self.turn()
+        others = set(self.server.clients)
+        third = self.loading()
+        (messages,) = [each for each in self.server.clients - others if each.channels]
+        messages.lose(ConnectionLost())
+        self.pass_time(0.25)
+        self.server.resume()
+        self.pass_time(_SOON)
+        keys = [args[0] for args in self.server.sent(b"HSCAN")]
+        self.assertEqual((keys.count(keys[0]), keys.count(keys[-1])), (2, 1))
+        self.assertEqual(third.link.status().warm, "loaded")
+        self.assertEqual(third.replica.versions, {(1, 1)})
+
+    def test_a_connection_before_the_retry(self) -> None:
+        """What waits to be sent again is sent with the new connection; the retry is cancelled."""
+        self.server.paused = True
+        self.one.happens(stuck(1))
+        self.server.cut()
+        self.server.paused = False
+        self.server.waiting.clear()
+        self.pass_time(0.375)
+        self.assertEqual(len(self.server.sent(b"PUBLISH")), 1)
+        self.one.stop()
+        self.two.stop()
+        self.turn()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_loaded_before_the_reload(self) -> None:
+        """A warm start that a new connection brought is not read a second time."""
+        self.server.errors[b"HSCAN"] = b"BUSY Redis is busy running a script"
+        third = self.router()
+        self.pass_time(1)
+        self.server.errors.clear()
+        self.server.cut()
+        self.pass_time(0.875)
+        self.assertEqual(third.link.status().warm, "loaded")
+        self.server.commands.clear()
+        self.pass_time(_SOON)
+        self.assertEqual(self.server.sent(b"HSCAN"), [])
+
+    def test_gone_before_everything_is_told(self) -> None:
+        """Replicas that were about to write everything again do so when the store is back."""
+        self.one.happens(*(failed(n, b"%016d" % n) for n in range(1, 101)))
+        self.pass_time(15)
+        self.server.lose_data()
+        self.server.cut()
+        self.pass_time(0.375)
+        self.server.refused = True
+        self.server.cut()
+        self.pass_time(1)
+        self.server.refused = False
+        self.pass_time(_SOON + 15)
+        third = self.router()
+        self.pass_time(1)
+        self.assertEqual(third.replica.versions, self.one.replica.versions)
 
     def test_stop(self) -> None:
         """Nothing is left, at any time."""
