@@ -13,6 +13,7 @@ _VALUE: Final = "a value or a name without a decision of its own"
 REASONS: Final[dict[str, str]] = {
     "_version.py": _VALUE,
     "__main__.py": "tests of the commands run it as a process",
+    "attestation/private_report.py": _VALUE,
     "attestation/verdict.py": _VALUE,
     "cli/arguments.py": "cli/test_entry.py and cli/test_demo.py read its errors and its help",
     "cli/check_config.py": _CHECK,
