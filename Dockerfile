@@ -18,7 +18,7 @@ RUN apt-get update -qq -o Acquire::Retries=3 \
     && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y -o Acquire::Retries=3 --no-install-recommends \
         binutils ca-certificates python3-venv >/dev/null
 WORKDIR /build
-COPY locks/runtime.txt locks/build.txt deploy/image/install.sh ./
+COPY locks/runtime.txt locks/private.txt locks/build.txt deploy/image/install.sh ./
 RUN --mount=type=secret,id=ca sh install.sh dependencies
 
 FROM dependencies AS application

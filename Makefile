@@ -355,11 +355,11 @@ sbom: $(STAMP) ## write the image's bill of materials to deploy/image/sbom.cdx.j
 
 .PHONY: licences
 licences: $(STAMP) ## write the licences of the image's packages to docs/licences.md; fail on one that is not allowed
-	$(BIN)/python -m tools.licences locks/runtime.txt docs/licences.md
+	$(BIN)/python -m tools.licences locks/private.txt docs/licences.md
 
 .PHONY: audit
 audit: $(STAMP) ## query OSV for vulnerabilities of the locked packages; exit 3 if it does not respond; ARGS="--osv-url URL"
-	$(BIN)/python -m tools.audit locks/runtime.txt $(ARGS)
+	$(BIN)/python -m tools.audit locks/private.txt $(ARGS)
 
 .PHONY: clean
 clean: ## remove all generated files, including the virtual environment

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from packaging.markers import Marker
 
+_INCLUDED = re.compile(r"-r (?P<name>[a-z]+\.txt)")
 _PIN = re.compile(
     r"(?P<name>[a-z0-9-]+)==(?P<version>[^ ;]+)"
     r"(?: ; (?P<marker>.+?))?(?P<hashes>(?: +--hash=sha256:[0-9a-f]{64})+)"
@@ -44,7 +45,10 @@ def in_image(marker: Marker | str | None, extra: str = "") -> bool:
 
 
 def pins(lock: Path) -> tuple[Pin, ...]:
-    """Return the pins of a lock in order; raise if there are none, or one has no hashes."""
+    """Return the pins of a lock in order, after those of the lock that it extends.
+
+    Raises ValueError if there are none, or one has no hashes.
+    """
     text = lock.read_text("utf-8").replace("\\\n", " ")
     lines = [line.strip() for line in text.splitlines()]
     return _read([line for line in lines if line and not line.startswith("#")], lock)
@@ -53,8 +57,12 @@ def pins(lock: Path) -> tuple[Pin, ...]:
 def _read(lines: list[str], lock: Path) -> tuple[Pin, ...]:
     if not lines:
         raise ValueError(f"{lock} pins nothing: restore it, or run `make locks`")
-    found = []
+    found: list[Pin] = []
     for line in lines:
+        included = _INCLUDED.fullmatch(line)
+        if included is not None:
+            found += pins(lock.with_name(included["name"]))
+            continue
         read = _PIN.fullmatch(line)
         if read is None:
             raise ValueError(f"{lock}: `{line[:60]}` is no pin with its hashes")

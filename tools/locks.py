@@ -25,7 +25,8 @@ LOCKS = (
 RECORD = "locks/digests.json"
 ASKED = "pyproject.toml"
 SBOM = "deploy/image/sbom.cdx.json"
-LOCK_DIGEST = "chutes-autopilot:locks/runtime.txt:sha256"
+# The image installs the last one, which extends the other.
+IN_IMAGE = ("locks/runtime.txt", "locks/private.txt")
 
 
 def asked_for(pyproject: str) -> str:
@@ -46,13 +47,18 @@ def digests(root: Path) -> dict[str, str]:
     return found
 
 
-def described(root: Path) -> str | None:
-    """Return the digest of the lock in the bill of materials."""
+def property_of(lock: str) -> str:
+    """Return the name of the property in the bill of materials with a lock's digest."""
+    return f"chutes-autopilot:{lock}:sha256"
+
+
+def described(root: Path) -> dict[str, str]:
+    """Return the digests in the bill of materials, by the names of their properties."""
     try:
         stated = json.loads((root / SBOM).read_text("utf-8"))["metadata"]["properties"]
-        return {str(each["name"]): str(each["value"]) for each in stated}.get(LOCK_DIGEST)
+        return {str(each["name"]): str(each["value"]) for each in stated}
     except (OSError, ValueError, LookupError, TypeError):
-        return None
+        return {}
 
 
 def complaints(root: Path) -> list[str]:
@@ -74,8 +80,12 @@ def complaints(root: Path) -> list[str]:
         for name in LOCKS
         if name in now and now[name] != recorded.get(name)
     ]
-    if LOCKS[0] in now and described(root) != now[LOCKS[0]]:
-        said.append(f"{SBOM} is not of {LOCKS[0]} as it is: run `make sbom`")
+    described_now = described(root)
+    said += [
+        f"{SBOM} is not of {name} as it is: run `make sbom`"
+        for name in IN_IMAGE
+        if name in now and described_now.get(property_of(name)) != now[name]
+    ]
     return said
 
 

@@ -1,7 +1,7 @@
 """Writes a CycloneDX document of the packages in the image: digests, licences, dependencies.
 
-Its inputs are locks/runtime.txt and the metadata of those versions as installed here. It depends on
-no time or machine, so that one lock gives one document.
+Its inputs are the locks of the image, and the metadata of those versions as installed here. It
+depends on no time or machine, so that the same locks give the same document.
 """
 
 import argparse
@@ -21,13 +21,13 @@ from packaging.utils import canonicalize_name
 from autopilot import __version__
 from tools.licences import UNSTATED, UnknownError, about, installed, licence_of
 from tools.locked import Pin, in_image, pins
-from tools.locks import LOCK_DIGEST, ROOT, SBOM
+from tools.locks import IN_IMAGE, ROOT, SBOM, property_of
 
 
 def document(root: Path = ROOT) -> str:
-    """Return the document for the lock of a checkout."""
+    """Return the document for the locks of a checkout."""
     project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
-    lock = root / "locks" / "runtime.txt"
+    lock = root / IN_IMAGE[-1]
     pinned = {pin.name: pin for pin in pins(lock) if in_image(pin.marker)}
 
     def requires(name: str) -> list[Requirement]:
@@ -35,7 +35,8 @@ def document(root: Path = ROOT) -> str:
             raise UnknownError(f"{name} is needed, and {lock.name} has none: run `make locks`")
         return [Requirement(each) for each in installed(pinned[name]).requires or ()]
 
-    asked = dependencies([Requirement(each) for each in project["dependencies"]], requires)
+    wanted = (*project["dependencies"], *project["optional-dependencies"]["private"])
+    asked = dependencies([Requirement(each) for each in wanted], requires)
     refs = {name: _purl(pin.name, pin.version) for name, pin in pinned.items()}
     router = _purl(project["name"], __version__)
     described = {
@@ -56,7 +57,11 @@ def document(root: Path = ROOT) -> str:
                 "purl": router,
             },
             "properties": [
-                {"name": LOCK_DIGEST, "value": hashlib.sha256(lock.read_bytes()).hexdigest()}
+                {
+                    "name": property_of(each),
+                    "value": hashlib.sha256((root / each).read_bytes()).hexdigest(),
+                }
+                for each in IN_IMAGE
             ],
         },
         "components": [_component(pin) for pin in pinned.values()],

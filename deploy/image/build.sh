@@ -37,7 +37,7 @@ case $FORMAT in docker | oci) ;; *) fail "FORMAT=$FORMAT is neither docker nor o
 case $LAYERS in yes | no) ;; *) fail "LAYERS=$LAYERS is neither yes nor no" ;; esac
 [ -z "$CA_FILE" ] || [ -r "$CA_FILE" ] || fail "CA_FILE=$CA_FILE cannot be read"
 USER_ID=$USER_ID GROUP_ID=$GROUP_ID sh deploy/image/system.sh check || exit 1
-for lock in locks/runtime.txt locks/build.txt; do
+for lock in locks/runtime.txt locks/private.txt locks/build.txt; do
     [ -s "$lock" ] || fail "$lock is missing; 'make locks' writes it"
 done
 "${PYTHON:-python3}" tools/locks.py || exit 1

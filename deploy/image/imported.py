@@ -1,6 +1,7 @@
 """A script that prints the source files of all modules imported by the router and its commands.
 
-They include those of workers and of the store, which a router imports only when it has any.
+They include those of workers, of the store and of private mode, which a router imports only when
+its settings ask for them.
 """
 
 import sys
@@ -8,6 +9,7 @@ import sys
 from twisted.scripts import _twistd_unix, twistd
 
 from autopilot import AutopilotService, Settings
+from autopilot.attestation import sealed_stream, verification
 from autopilot.cli import entry, health
 from autopilot.process import reactor
 from autopilot.service import parent, worker, worker_service
@@ -15,6 +17,7 @@ from autopilot.state.sharing import store
 from autopilot.tap import makeService
 
 USED = (twistd, _twistd_unix, reactor, entry, health, makeService)
+PRIVATE = (sealed_stream, verification)
 WORKERS = (parent, worker, worker_service, store)
 AutopilotService(Settings())
 files = {getattr(module, "__file__", None) or "" for module in tuple(sys.modules.values())}

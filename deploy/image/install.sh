@@ -23,7 +23,7 @@ locked() {
 dependencies() {
     python3 -m venv --without-pip "$home"
     python3 -m venv /build/tools
-    locked runtime.txt /build/tools/bin/python -m pip --python "$home/bin/python"
+    locked private.txt /build/tools/bin/python -m pip --python "$home/bin/python"
     packages=$(echo "$home"/lib/python3*/site-packages)
     # Remove what only tests, documentation and compilers use, and unused protocols. `twistd` imports each
     # of Twisted's plugins at every start, but only the router's is needed.

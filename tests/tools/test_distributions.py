@@ -19,6 +19,7 @@ from zipfile import ZipFile
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot import __version__
+from tests.tools.kit_keys import carriers
 from tools.distributions import ROOT, NoCommitError, build, git, main
 
 _EPOCH = 1_700_000_000
@@ -136,6 +137,18 @@ class ContentTests(DistributionsTestCase):
         self.assertIn(f"{info}/licenses/LICENSE", names)
         self.assertIn("autopilot/py.typed", names)
         self.assertEqual(about["Version"], __version__)
+
+    def test_keys_of_attestation(self) -> None:
+        """No file of the wheel holds a key that makes the stub's evidence."""
+        with ZipFile(self.folder / _WHEEL) as archive:
+            held = {name: archive.read(name) for name in archive.namelist()}
+        self.assertEqual(carriers(held), [])
+        with tarfile.open(self.folder / _SDIST) as archive:
+            (kit,) = (each for each in archive.getmembers() if each.name.endswith("_kit.json"))
+            content = archive.extractfile(kit)
+            assert content is not None
+            # The tests' data, which an sdist has, shows that keys would be noticed.
+            self.assertEqual(carriers({"kit": content.read()}), ["kit"])
 
     def test_sdist(self) -> None:
         """What is needed to build, to test and to ship; nothing that is not a source."""

@@ -78,7 +78,7 @@ class ListTests(SynchronousTestCase):
 
     def test_the_committed_list(self) -> None:
         """It is of the lock as it is, and all in it were agreed to."""
-        listed = licences(ROOT / "locks" / "runtime.txt")
+        listed = licences(ROOT / "locks" / "private.txt")
         committed = (ROOT / "docs/licences.md").read_text("utf-8")
         self.assertTrue(page(listed) == committed, "docs/licences.md is old: run `make licences`")
         self.assertEqual([what for _pin, what in listed if not agreed(what)], [])

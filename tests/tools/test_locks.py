@@ -6,7 +6,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tools.locks import ASKED, LOCKS, RECORD, ROOT, SBOM, complaints, main
+from tools.locks import ASKED, IN_IMAGE, LOCKS, RECORD, ROOT, SBOM, complaints, main
 
 
 class LocksTests(SynchronousTestCase):
@@ -66,13 +66,14 @@ class LocksTests(SynchronousTestCase):
 
     def test_a_lock_that_is_not_described(self) -> None:
         """A bill of materials that is of another lock, broken or missing is to be made anew."""
-        with (self.root / LOCKS[0]).open("a") as lock:
-            lock.write("# more\n")
-        self.record()
-        self.assertEqual(
-            self.only_complaint(), f"{SBOM} is not of {LOCKS[0]} as it is: run `make sbom`"
-        )
-        shutil.copy(ROOT / LOCKS[0], self.root / LOCKS[0])
+        for name in IN_IMAGE:
+            with (self.root / name).open("a") as lock:
+                lock.write("# more\n")
+            self.record()
+            self.assertEqual(
+                self.only_complaint(), f"{SBOM} is not of {name} as it is: run `make sbom`"
+            )
+            shutil.copy(ROOT / name, self.root / name)
         self.record()
         self.assertEqual(complaints(self.root), [])
         for broken in (
@@ -83,6 +84,11 @@ class LocksTests(SynchronousTestCase):
             json.dumps({"metadata": 1}),
         ):
             (self.root / SBOM).write_text(broken)
-            self.assertIn("run `make sbom`", self.only_complaint())
+            self.not_described()
         (self.root / SBOM).unlink()
-        self.assertIn("run `make sbom`", self.only_complaint())
+        self.not_described()
+
+    def not_described(self) -> None:
+        """Expect a complaint for each lock of the image."""
+        expected = [f"{SBOM} is not of {name} as it is: run `make sbom`" for name in IN_IMAGE]
+        self.assertEqual(complaints(self.root), expected)

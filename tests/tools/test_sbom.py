@@ -14,10 +14,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot import __version__
 from tools.locked import pins
-from tools.locks import ROOT, SBOM
+from tools.locks import IN_IMAGE, ROOT, SBOM
 from tools.sbom import dependencies, document, licence, main
 
-_LOCK = ROOT / "locks" / "runtime.txt"
+_LOCK = ROOT / IN_IMAGE[-1]
 
 
 class DocumentTests(SynchronousTestCase):
@@ -59,13 +59,14 @@ class DocumentTests(SynchronousTestCase):
         root = Path(self.mktemp())
         root.mkdir(parents=True)
         shutil.copy(ROOT / "pyproject.toml", root)
-        kept = _LOCK.read_text("utf-8").replace("hyperlink==", "other==")
         (root / "locks").mkdir()
-        (root / "locks" / _LOCK.name).write_text(kept, "utf-8")
+        for name in IN_IMAGE:
+            kept = (ROOT / name).read_text("utf-8").replace("hyperlink==", "other==")
+            (root / name).write_text(kept, "utf-8")
         said = io.StringIO()
         with contextlib.redirect_stderr(said):
             self.assertEqual(main([str(root / "made")], root), 1)
-        self.assertIn("hyperlink is needed, and runtime.txt has none", said.getvalue())
+        self.assertIn("hyperlink is needed, and private.txt has none", said.getvalue())
         self.assertFalse((root / "made").exists())
 
 

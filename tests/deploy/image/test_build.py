@@ -10,6 +10,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.tools.kit_keys import carriers
+
 ROOT = Path(__file__).resolve().parents[3]
 _NEEDED = (
     "autopilot/_version.py",
@@ -18,6 +20,7 @@ _NEEDED = (
     "pyproject.toml",
     "tools/locks.py",
 )
+_LIST = ".dockerignore"
 _ENGINE = """#!/bin/sh
 printf '%s\\n' "$@" >>"$CALLS"
 """
@@ -75,7 +78,7 @@ class BuildTests(SynchronousTestCase):
 
     def test_missing_lock(self) -> None:
         """A missing lock is an error, for each lock of the image."""
-        for name in ("locks/runtime.txt", "locks/build.txt"):
+        for name in ("locks/runtime.txt", "locks/private.txt", "locks/build.txt"):
             there = (self.folder / name).read_bytes()
             (self.folder / name).unlink()
             self.refused(f"{name} is missing; 'make locks' writes it")
@@ -110,6 +113,27 @@ class BuildTests(SynchronousTestCase):
         self.build(CA_FILE=str(authority))
         words = self.calls.read_text().split()
         self.assertEqual(words[words.index("--secret") + 1], f"id=ca,src={authority}")
+
+
+class ContextTests(SynchronousTestCase):
+    """The files that reach the builder."""
+
+    def test_keys_of_attestation(self) -> None:
+        """None of them holds a key that makes the stub's evidence."""
+        everything, *listed = [
+            line
+            for line in (ROOT / _LIST).read_text("utf-8").splitlines()
+            if not line.startswith("#") and "**" not in line
+        ]
+        self.assertEqual(everything, "*")
+        self.assertEqual([each for each in listed if not each.startswith("!")], [])
+        held = {str(each): each.read_bytes() for name in listed for each in _files(ROOT / name[1:])}
+        self.assertIn(str(ROOT / "stub_backend" / "sealed" / "world.py"), held)
+        self.assertEqual(carriers(held), [])
+
+
+def _files(path: Path) -> list[Path]:
+    return [each for each in (path, *path.rglob("*")) if each.is_file()]
 
 
 class StepsTests(SynchronousTestCase):
