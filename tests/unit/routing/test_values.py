@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.candidate import Candidate
 from autopilot.routing.catalog import Catalog, Model
+from autopilot.routing.edge_circuit import EdgeBan
 from autopilot.routing.identity import Trust
 from autopilot.routing.plan import Plan, RoutingState, Rules
 from autopilot.routing.pricing import MaxPrice, Prices
@@ -18,6 +19,7 @@ from autopilot.routing.router_error import RouterError
 from autopilot.routing.routes import Route
 from autopilot.routing.selector import Mode, Order, Selector
 from autopilot.routing.snapshot import Snapshot
+from autopilot.routing.token_bucket import Rate, TokenBucket
 
 
 class ValueTests(SynchronousTestCase):
@@ -45,6 +47,9 @@ class ValueTests(SynchronousTestCase):
             (Route("r"), "models"),
             (Prices(), "prompt"),
             (MaxPrice(), "prompt"),
+            (TokenBucket(), "missing"),
+            (Rate(60, 60), "burst"),
+            (EdgeBan(60.0, 60.0), "until"),
         ):
             self.assertFalse(hasattr(value, "__dict__"), value)
             with self.assertRaises(AttributeError):
