@@ -44,6 +44,8 @@ class RelayConfig:
     ``by_conversation``: each conversation stays with its own model, else all of a client's do.
     ``reads_usage``: the tokens that upstreams report are read; ``asks_usage``: chat streams that do
     not ask for them are made to.
+    ``attest_timeout``: the wait for an instance with a verified key, in seconds, and
+    ``max_instances``: the most of them to which one private request is sent.
     ``of_routes``: the configurations of the routes that have time-outs of their own.
     """
 
@@ -59,4 +61,6 @@ class RelayConfig:
     by_conversation: bool = True
     reads_usage: bool = True
     asks_usage: bool = False
+    attest_timeout: float = 20.0
+    max_instances: int = 3
     of_routes: Mapping[str, RelayConfig] = field(default_factory=dict)

@@ -17,6 +17,7 @@ from autopilot.request.body import ParsedBody, as_signed, parse_body
 from autopilot.routing.catalog import EMPTY
 from autopilot.routing.commit import Commit
 from autopilot.routing.plan import Plan, RoutingState, Rules, plan, settle
+from autopilot.routing.private_mode import OFF, PrivateMode
 from autopilot.routing.requirements import NOTHING, Needs
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import (
@@ -51,13 +52,16 @@ class ParseConfig(Struct, frozen=True, eq=False):
     commit: Commit
     max_body: int
     selectors: SelectorCache
+    private: PrivateMode = OFF
 
     @classmethod
-    def of(cls, rules: Rules, commit: Commit, max_body: int) -> ParseConfig:
+    def of(
+        cls, rules: Rules, commit: Commit, max_body: int, private: PrivateMode = OFF
+    ) -> ParseConfig:
         """Return a configuration with an empty cache of selectors."""
         routes = {name: route.chooses for name, route in rules.routes.items()}
         selectors = SelectorCache(rules.aliases, rules.max_list_items, rules.patterns, routes)
-        return cls(rules, commit, max_body, selectors)
+        return cls(rules, commit, max_body, selectors, private)
 
 
 class ParsedRequest(Struct, frozen=True, gc=False):
@@ -71,6 +75,8 @@ class ParsedRequest(Struct, frozen=True, gc=False):
     """Whether a signature covers the body, so that no byte of it may change (contract §2)."""
     sticky: bool = True
     """Whether the conversation may stay with the model that it had, and be remembered."""
+    private: bool = False
+    """Whether it may go to instances only whose keys are verified, and encrypted to these."""
 
     def __repr__(self) -> str:
         return f"ParsedRequest({self.selector.mode!r}, {self.commit!r})"

@@ -6,6 +6,8 @@ import os
 import stat
 from enum import Enum, auto
 
+_BEGIN = b"-----BEGIN CERTIFICATE-----"
+
 
 class PairFault(Enum):
     """What is wrong with a certificate and its key."""
@@ -25,6 +27,17 @@ def holds_certificates(path: str) -> bool:
     except (OSError, ValueError):  # an SSLError is an OSError
         return False
     return True
+
+
+def count_certificates(path: str) -> int:
+    """Return the number of certificates in a file; 0 if something in it looks like one and is none.
+
+    Unlike a set of authorities, the file may hold one that signs nothing.
+    """
+    if not holds_certificates(path):
+        return 0
+    with open(path, "rb") as file:
+        return file.read().count(_BEGIN)
 
 
 def fault_of(cert_file: str | None, key_file: str | None) -> PairFault | None:

@@ -13,6 +13,7 @@ from ipaddress import (
     IPv4Network,
     IPv6Address,
     IPv6Network,
+    ip_address,
     ip_network,
 )
 from urllib.parse import SplitResult, urlsplit
@@ -117,6 +118,15 @@ def _is_label(label: str) -> bool:
         return bool(idna.encode(label))
     except UnicodeError:
         return False
+
+
+def is_loopback(url: str) -> bool:
+    """Return whether the host of a valid URL is this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def split_address(text: str) -> tuple[str, int]:

@@ -13,12 +13,33 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from autopilot.settings.certificates import PairFault, fault_of, holds_certificates
+from autopilot.settings.certificates import (
+    PairFault,
+    count_certificates,
+    fault_of,
+    holds_certificates,
+)
 from autopilot.settings.declaration import Setting, SettingsError, problem_of
 from autopilot.settings.env_file import ENV_FILE, EnvFile
+from autopilot.settings.files.pins import PUBLISHED, PinFile, PinsSetting
 from autopilot.settings.files.routes import RoutesFile, RoutesSetting
 from autopilot.settings.merge import choose, merged
-from autopilot.settings.network import Listen, Network, Networks, Origins, Url, UsualAddress
+from autopilot.settings.network import (
+    Listen,
+    Network,
+    Networks,
+    Origins,
+    Url,
+    UsualAddress,
+    is_loopback,
+)
+from autopilot.settings.private import (
+    PRIVATE_ALIAS,
+    UP_TO_DATE,
+    GpuLevel,
+    TcbStatuses,
+    WritableFolder,
+)
 from autopilot.settings.proxies import Exemptions, ProxyUrl
 from autopilot.settings.state_url import StateStore, StateUrl
 from autopilot.settings.types import (
@@ -39,6 +60,7 @@ MOST_WORKERS: Final = 64
 
 _DAY_MS = 86_400_000
 _GIB = 1 << 30
+_TEST_ROOTS = 2
 
 
 def _setting(
@@ -383,6 +405,74 @@ class Settings:
         "With FEEDS=shared: time after which another router takes over from one that is gone.",
         low=1000,
     )
+    private: Literal["off", "ask", "always"] = _setting(
+        "off",
+        Choice("off", "ask", "always"),
+        "Encrypt requests to instances whose keys were verified: ask = those with the header, alias"
+        " or route for it; always = all, or refuse them; off = refuse whoever asks. Needs the extra"
+        " private.",
+    )
+    private_tcb: tuple[str, ...] = _setting(
+        UP_TO_DATE,
+        TcbStatuses(),
+        "Private mode: states of an instance's platform that are accepted, in Intel's words.",
+    )
+    private_tcb_grace_days: int = _count(
+        0,
+        0,
+        90,
+        "Private mode: time for which platforms are judged by Intel's previous data after a"
+        " recovery, which makes those that lag out of date at once.",
+        "days",
+    )
+    private_measurements: PinFile | str = _setting(  # noqa: RUF009  frozen
+        PUBLISHED,
+        PinsSetting(),
+        "Private mode: measurements of virtual machines that are accepted: the platform's list, or"
+        " a file that autopilot evidence --pin wrote. Read again on SIGHUP; with a fault, the"
+        " former rows stay.",
+        live=True,
+    )
+    private_gpu: Literal["off", "signed"] = _setting(
+        "signed",
+        GpuLevel("off", "signed"),
+        "Private mode: what is verified of an instance's GPUs: their signed reports, or nothing.",
+    )
+    private_envelope: Literal["require", "accept-missing"] = _setting(
+        "require",
+        Choice("require", "accept-missing"),
+        "Private mode: the virtual machine's signature over the list of its GPUs, which older"
+        " instances lack.",
+    )
+    private_attest_ttl_ms: int = _ms(
+        900_000, "Private mode: time for which a verified key is used before it is verified again."
+    )
+    private_attest_timeout_ms: int = _ms(
+        20_000, "Private mode: time that a request waits for an instance with a verified key."
+    )
+    private_collateral_url: str = _setting(
+        "https://api.trustedservices.intel.com",
+        Url(base=True),
+        "Private mode: base URL of Intel's data about platforms, or of a cache that serves it.",
+    )
+    private_collateral_dir: str | None = _setting(
+        "",
+        WritableFolder(),
+        "Private mode: directory in which that data is kept across restarts.",
+    )
+    private_max_instances: int = _count(
+        3,
+        1,
+        100,
+        "Private mode: largest number of instances to which one request is encrypted and sent.",
+        live=True,
+    )
+    private_test_roots: str | None = _setting(
+        "",
+        ReadableFile(),
+        "Private mode, for tests: PEM file of two roots, of quotes and of GPUs, in place of Intel's"
+        " and NVIDIA's. Only while API_BASE_URL is loopback; nothing is called attested then.",
+    )
     trust_proxy_headers: bool = _setting(
         "false",
         Boolean(),
@@ -538,7 +628,8 @@ class Settings:
 
 def _alias_faults(given: Settings) -> tuple[str, ...]:
     file = given.routes_file
-    return tuple(file.alias_faults(given.aliases)) if isinstance(file, RoutesFile) else ()
+    aliases = (*given.aliases, PRIVATE_ALIAS)
+    return tuple(file.alias_faults(aliases)) if isinstance(file, RoutesFile) else ()
 
 
 def _pair_fault(given: Settings) -> PairFault | None:
@@ -567,6 +658,24 @@ CONTRADICTIONS: tuple[tuple[tuple[str, ...], Callable[[Settings], bool], str], .
         ("FEEDS", "STATE_URL"),
         lambda given: given.feeds == "shared" and given.state_url is None,
         "shared needs STATE_URL, the store over which the feeds are shared",
+    ),
+    (
+        ("ALIASES",),
+        lambda given: PRIVATE_ALIAS.lower() in map(str.lower, given.aliases),
+        f"{PRIVATE_ALIAS} is the alias of private mode; give another name",
+    ),
+    (
+        ("PRIVATE_TEST_ROOTS", "API_BASE_URL"),
+        lambda given: given.private_test_roots is not None and not is_loopback(given.api_base_url),
+        "for a platform on this machine only; unset it, or let API_BASE_URL be loopback",
+    ),
+    (
+        ("PRIVATE_TEST_ROOTS",),
+        lambda given: (
+            given.private_test_roots is not None
+            and count_certificates(given.private_test_roots) != _TEST_ROOTS
+        ),
+        "the file does not hold two certificates in PEM, of quotes and of GPUs",
     ),
     (
         ("UPSTREAM_CA_FILE",),

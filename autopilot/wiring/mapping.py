@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autopilot.http.dialect import Dialect
@@ -18,9 +19,11 @@ from autopilot.routing.identity import Trust
 from autopilot.routing.patterns import exact_names, patterns_of
 from autopilot.routing.plan import Rules
 from autopilot.routing.pricing import MaxPrice
+from autopilot.routing.private_mode import PrivateMode
 from autopilot.routing.requirements import Needs
 from autopilot.routing.retry_policy import Policy
 from autopilot.routing.routes import Route
+from autopilot.settings.files.pins import PinFile
 from autopilot.settings.files.routes import RouteEntry, RoutesFile
 from autopilot.state.affinity import SessionAffinity
 from autopilot.state.circuit_breaker import CircuitBreaker
@@ -35,6 +38,8 @@ from autopilot.upstream.pool import Origin
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from autopilot.attestation.measurements import Measurement
+    from autopilot.attestation.private_config import PrivateConfig
     from autopilot.settings import Settings
     from autopilot.state.sharing.outbox import Outbox
 
@@ -108,7 +113,8 @@ def origins(settings: Settings) -> tuple[Origin, ...]:
         settings.utilization_url,
         settings.api_base_url,
     )
-    return tuple(Origin.of(url, rules) for url in urls)
+    intel = () if settings.private == "off" else (settings.private_collateral_url,)
+    return tuple(Origin.of(url, rules) for url in (*urls, *intel))
 
 
 def endpoints(settings: Settings) -> Mapping[Dialect, Origin]:
@@ -207,7 +213,45 @@ def parsing(settings: Settings) -> ParseConfig:
         patterns=patterns_of(settings.aliases),
         routes={each.name: _route(each, settings.aliases) for each in route_entries(settings)},
     )
-    return ParseConfig.of(rules, Commit(settings.commit), settings.max_request_bytes)
+    return ParseConfig.of(
+        rules, Commit(settings.commit), settings.max_request_bytes, PrivateMode(settings.private)
+    )
+
+
+def private(settings: Settings) -> PrivateConfig:
+    """Return what private mode accepts of evidence, and where its data comes from.
+
+    Raises OSError if the file of other roots is gone by now.
+    """
+    # Few routers have private mode, and these modules take some milliseconds.
+    from autopilot.attestation.private_config import PrivateConfig
+    from autopilot.attestation.verdict import GpuChecks
+
+    roots = settings.private_test_roots
+    return PrivateConfig(
+        tcb=frozenset(settings.private_tcb),
+        grace_days=settings.private_tcb_grace_days,
+        pinned=_pinned(settings.private_measurements),
+        gpu_checks=GpuChecks(settings.private_gpu),
+        envelope_required=settings.private_envelope == "require",
+        verdict_ttl=settings.private_attest_ttl_ms / 1000,
+        attest_timeout=settings.private_attest_timeout_ms / 1000,
+        api_url=settings.api_base_url,
+        collateral_url=settings.private_collateral_url,
+        collateral_folder=settings.private_collateral_dir,
+        test_roots=None if roots is None else Path(roots).read_bytes(),
+    )
+
+
+def _pinned(given: PinFile | str) -> tuple[Measurement, ...] | None:
+    from autopilot.attestation.measurements import Measurement
+
+    if not isinstance(given, PinFile):
+        return None
+    return tuple(
+        Measurement(each.version, each.name, each.mrtd, each.rtmrs, each.gpu_count)
+        for each in given.rows
+    )
 
 
 def relay(settings: Settings) -> RelayConfig:
@@ -235,6 +279,8 @@ def relay(settings: Settings) -> RelayConfig:
         by_conversation=settings.sticky_scope == "conversation",
         reads_usage=settings.usage != "off",
         asks_usage=settings.usage == "request",
+        attest_timeout=settings.private_attest_timeout_ms / 1000,
+        max_instances=settings.private_max_instances,
     )
     patient = {
         each.name: replace(config, timeouts=_patience(config.timeouts, each))

@@ -18,6 +18,7 @@ _GROUPS: Final = {
     "UPSTREAM_CONNECT_TIMEOUT_MS": "Time-outs of the upstream",
     "UPSTREAM_POOL_IDLE_MS": "Connections to the upstream",
     "STICKY_TTL_SECS": "Stickiness and shared state",
+    "PRIVATE": "Private mode",
     "TRUST_PROXY_HEADERS": "Clients and limits",
     "DRAIN_DELAY_MS": "Shutdown and logs",
 }

@@ -30,7 +30,16 @@ _OTHERS: dict[str, object] = {
     "http_proxy": "http://other.test:3128",
     "no_proxy": ("other.test",),
     "sticky_hash_key": b"a key of the tests",
+    "private": "ask",
+    "private_tcb": ("UpToDate", "SWHardeningNeeded"),
+    "private_tcb_grace_days": 7,
+    "private_gpu": "off",
+    "private_envelope": "accept-missing",
+    "private_collateral_url": "http://other.test",
+    "private_collateral_dir": ".",
 }
+# These depend on others, which other tests change with them.
+_DEPENDENT = (*_PAIR, "state_url", "feeds", "private_test_roots")
 
 
 class WaitingTests(ReloadTestCase):
@@ -56,7 +65,7 @@ class WaitingTests(ReloadTestCase):
         files = self.files()
         self.logged()
         for setting in DECLARED:
-            if setting.live or setting.field in (*_PAIR, "state_url", "feeds"):
+            if setting.live or setting.field in _DEPENDENT:
                 continue
             other = files.get(setting.field) or _OTHERS.get(setting.field)
             if other is None:

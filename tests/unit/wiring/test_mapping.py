@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
+from pathlib import Path
 
+import trustme
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.attestation.measurements import parse_published
+from autopilot.attestation.private_config import PrivateConfig
+from autopilot.attestation.verdict import GpuChecks
 from autopilot.http.dialect import Dialect
+from autopilot.routing.private_mode import PrivateMode
 from autopilot.settings import DECLARED, Settings
 from autopilot.wiring import mapping
 from tests.unit.relay.upstreams import SSE, TOKEN, chunk, head, whole
 from tests.unit.wiring import (
     test_mapping_logs,
+    test_mapping_private,
     test_mapping_routing,
     test_mapping_times,
     test_mapping_web,
 )
 from tests.unit.wiring.cases import ReloadTestCase
 
-_SUITES = (test_mapping_logs, test_mapping_routing, test_mapping_times, test_mapping_web)
+DATA = Path(__file__).parents[2] / "data"
+_SUITES = (
+    test_mapping_logs,
+    test_mapping_private,
+    test_mapping_routing,
+    test_mapping_times,
+    test_mapping_web,
+)
 
 
 class CompletenessTests(SynchronousTestCase):
@@ -36,6 +50,75 @@ class CompletenessTests(SynchronousTestCase):
             if name.startswith("test_")
         ]
         self.assertEqual(sorted(tested), sorted(each.field for each in DECLARED if each.live))
+
+
+class PrivateTests(SynchronousTestCase):
+    """What private mode accepts, and where its data comes from."""
+
+    def test_defaults(self) -> None:
+        """By default only what is up to date, published, signed and enveloped is accepted."""
+        self.assertEqual(
+            mapping.private(Settings()),
+            PrivateConfig(
+                tcb=frozenset({"UpToDate"}),
+                grace_days=0,
+                pinned=None,
+                gpu_checks=GpuChecks.SIGNED,
+                envelope_required=True,
+                verdict_ttl=900,
+                attest_timeout=20,
+                api_url="https://api.chutes.ai",
+                collateral_url="https://api.trustedservices.intel.com",
+                collateral_folder=None,
+                test_roots=None,
+            ),
+        )
+
+    def test_all(self) -> None:
+        """Each setting has its place, and the rows are those that the platform's list has."""
+        seen = DATA / "private" / "measurements_seen.json"
+        roots = self.mktemp()
+        trustme.CA().cert_pem.write_to_path(roots)
+        trustme.CA().cert_pem.write_to_path(roots, append=True)
+        config = mapping.private(
+            Settings(
+                private_tcb=("UpToDate", "SWHardeningNeeded"),
+                private_tcb_grace_days=7,
+                private_measurements=str(seen),
+                private_gpu="off",
+                private_envelope="accept-missing",
+                private_attest_ttl_ms=1500,
+                private_attest_timeout_ms=2500,
+                api_base_url="http://127.0.0.1:1",
+                private_collateral_url="http://127.0.0.1:2",
+                private_collateral_dir=".",
+                private_test_roots=roots,
+            )
+        )
+        self.assertEqual(config.pinned, parse_published(seen.read_bytes()))
+        self.assertEqual(config.tcb, {"UpToDate", "SWHardeningNeeded"})
+        self.assertEqual((config.grace_days, config.gpu_checks), (7, GpuChecks.OFF))
+        self.assertEqual((config.verdict_ttl, config.attest_timeout), (1.5, 2.5))
+        self.assertEqual(config.api_url, "http://127.0.0.1:1")
+        self.assertEqual(config.collateral_url, "http://127.0.0.1:2")
+        self.assertEqual((config.collateral_folder, config.envelope_required), (".", False))
+        self.assertEqual(config.test_roots, Path(roots).read_bytes())
+        self.assertNotIn("BEGIN", repr(config))
+
+    def test_mode(self) -> None:
+        """The mode reaches the parser of requests, and what bounds attempts the relay."""
+        for mode in PrivateMode:
+            self.assertIs(mapping.parsing(Settings(private=mode.value)).private, mode)
+        config = mapping.relay(Settings(private_attest_timeout_ms=1500))
+        self.assertEqual(config.attest_timeout, 1.5)
+
+    def test_origins(self) -> None:
+        """Intel's service is connected to in private mode only."""
+        plain = mapping.origins(Settings())
+        private = mapping.origins(Settings(private="ask"))
+        self.assertEqual(private[: len(plain)], plain)
+        (intel,) = private[len(plain) :]
+        self.assertEqual(intel.host, "api.trustedservices.intel.com")
 
 
 class KeyedTests(SynchronousTestCase):
