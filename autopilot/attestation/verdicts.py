@@ -2,7 +2,8 @@
 
 A verdict belongs to a chute and a key as discovery wrote it, never to a quote, which has many
 spellings. A question is answered once for all that wait for it, and at most three are asked at a
-time. Between two GPUs of an instance the reactor runs.
+time. A turn of the reactor takes one step of one verification, such as one GPU, which bounds what
+it keeps from other requests.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from enum import StrEnum
 from typing import Final
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -102,6 +103,37 @@ class _Flight:
         self.waiting: list[Deferred[Verdict]] = []
 
 
+class _Turns:
+    """Lets one of those that wait go on in each turn of the reactor, in their order."""
+
+    __slots__ = ("_clock", "_next", "_waiting")
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._waiting: dict[Deferred[None], None] = {}
+        self._next: IDelayedCall | None = None
+
+    def wait(self) -> Deferred[None]:
+        waiting: Deferred[None] = Deferred(self._cancelled)
+        self._waiting[waiting] = None
+        if self._next is None:
+            self._next = self._clock.callLater(0, self._turn)
+        return waiting
+
+    def _turn(self) -> None:
+        first = next(iter(self._waiting))
+        del self._waiting[first]
+        # What is scheduled in a turn runs in the next one.
+        self._next = self._clock.callLater(0, self._turn) if self._waiting else None
+        first.callback(None)
+
+    def _cancelled(self, waiting: Deferred[None]) -> None:
+        del self._waiting[waiting]
+        if not self._waiting and self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+
 class Verdicts:
     """All verdicts. ``close`` cancels the questions under way."""
 
@@ -112,7 +144,8 @@ class Verdicts:
         self._sources = sources
         self._verdicts: dict[Subject, Verdict] = {}
         self._flights: dict[Subject, _Flight] = {}
-        self._turns = DeferredSemaphore(AT_ONCE)
+        self._questions = DeferredSemaphore(AT_ONCE)
+        self._turns = _Turns(clock)
 
     def known(self, subject: Subject) -> Verdict | None:
         """Return the verdict on a key, unless there is none or it has aged."""
@@ -140,7 +173,7 @@ class Verdicts:
             return self._joined(flight)
         flight = self._flights[subject] = _Flight()
         waiting = self._joined(flight)
-        asking = self._turns.run(self._asked, instance, authorization)
+        asking = self._questions.run(self._asked, instance, authorization)
         flight.asking = asking.addBoth(self._land, subject, flight)
         return waiting
 
@@ -187,19 +220,14 @@ class Verdicts:
             return error.reason
 
     async def _run(self, steps: Steps) -> Verified:
-        """Run a verification, a step in each turn of the reactor."""
+        """Run a verification, each step in a turn of its own."""
         while True:
+            await self._turns.wait()
             try:
                 next(steps)
             except StopIteration as stop:
                 verified: Verified = stop.value
                 return verified
-            await self._turn()
-
-    def _turn(self) -> Deferred[None]:
-        turn: Deferred[None] = Deferred(lambda _: call.cancel())
-        call = self._clock.callLater(0, turn.callback, None)
-        return turn
 
     def _land(
         self, result: Verified | Refusal | NoEvidence | Failure, subject: Subject, flight: _Flight

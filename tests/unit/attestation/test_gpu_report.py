@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import datetime
 from base64 import b64decode
 from collections.abc import Callable
 from hashlib import sha256
 
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA384
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import (
-    BasicConstraints,
     Certificate,
-    CertificateBuilder,
-    Name,
-    NameAttribute,
-    ObjectIdentifier,
-    UnrecognizedExtension,
     load_pem_x509_certificate,
-    random_serial_number,
 )
-from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -36,13 +26,11 @@ from autopilot.attestation.gpu_report import (
 )
 from autopilot.attestation.verdict import Refusal, RefusedError
 from tests.unit.attestation import world
+from tests.unit.attestation.issued import START, YEAR, Issued, fingerprint
 from tests.unit.attestation.sealed import FOLDER
 
 NONCE = bytes(range(32))
-_DEVICE_INFORMATION = ObjectIdentifier("2.23.133.5.4.1")
-_YEAR = datetime.timedelta(days=365)
-_START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
-NOW = int((_START + _YEAR / 2).timestamp())
+NOW = int((START + YEAR / 2).timestamp())
 
 
 def unsigned() -> bytearray:
@@ -183,50 +171,6 @@ class SignatureTests(ReportTestCase):
         verify_report(report, exact.certificate, NONCE)
 
 
-class Issued:
-    """A certificate, with its key, from an issuer or self-signed."""
-
-    def __init__(
-        self,
-        name: str,
-        issuer: Issued | None = None,
-        *,
-        ca: bool | None = True,
-        length: int | None = None,
-        key: ec.EllipticCurvePrivateKey | None = None,
-        start: datetime.datetime = _START,
-        information: bytes | None = None,
-    ) -> None:
-        self.name = Name([NameAttribute(NameOID.COMMON_NAME, name)])
-        self.key = key or ec.generate_private_key(ec.SECP384R1())
-        by = issuer or self
-        builder = (
-            CertificateBuilder()
-            .subject_name(self.name)
-            .issuer_name(by.name)
-            .public_key(self.key.public_key())
-            .serial_number(random_serial_number())
-            .not_valid_before(start)
-            .not_valid_after(start + _YEAR)
-        )
-        if ca is not None:
-            builder = builder.add_extension(BasicConstraints(ca, length if ca else None), True)
-        if information is not None:
-            extension = UnrecognizedExtension(_DEVICE_INFORMATION, information)
-            builder = builder.add_extension(extension, False)
-        self.certificate = builder.sign(by.key, SHA384())
-
-    @property
-    def pem(self) -> bytes:
-        """The certificate as PEM."""
-        return self.certificate.public_bytes(Encoding.PEM)
-
-
-def fingerprint(root: Issued) -> bytes:
-    """Return the hash that a root is known by."""
-    return sha256(root.certificate.public_bytes(Encoding.DER)).digest()
-
-
 class ChainTests(ReportTestCase):
     """The chain from a device to the root."""
 
@@ -292,14 +236,14 @@ class ChainTests(ReportTestCase):
 
     def test_times(self) -> None:
         """Every certificate has to be valid at the time."""
-        first, last = int(_START.timestamp()), int((_START + _YEAR).timestamp())
+        first, last = int(START.timestamp()), int((START + YEAR).timestamp())
         chain = self.leaf, self.lower, self.upper, self.root
         for now in (first, last):
             self.check(*chain, now=now)
         for now in (first - 1, last + 1):
             with self.assertRaises(RefusedError):
                 self.check(*chain, now=now)
-        early = Issued("leaf", self.lower, start=_START - _YEAR)
+        early = Issued("leaf", self.lower, start=START - YEAR)
         self.refused(Refusal.GPU_CHAIN, self.check, early, self.lower, self.upper, self.root)
 
     def test_known_links(self) -> None:

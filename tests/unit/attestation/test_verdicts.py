@@ -90,10 +90,14 @@ class VerdictTestCase(SynchronousTestCase):
         self.answers[place].callback(json.dumps(world.make(nonce, name)).encode())
         self.turns()
 
-    def turns(self, count: int = 4) -> None:
+    def turns(self) -> None:
         """Let turns of the reactor pass, in no time."""
-        for _ in range(count):
-            self.clock.advance(0)
+        self.clock.advance(0)
+
+    def turn(self) -> None:
+        """Let one turn of the reactor pass: what is scheduled in it runs in the next one."""
+        (call,), self.clock.calls = self.clock.calls, []
+        call.func(*call.args, **call.kw)
 
     def found(self, waiting: Deferred[Verdict]) -> Verified | Refusal | NoEvidence:
         """Return what was found."""
@@ -130,19 +134,30 @@ class JudgeTests(VerdictTestCase):
         self.assertNoResult(self.verdicts.judge("other chute", A, BEARER))
         self.assertNoResult(self.judge(DiscoveredInstance(A.instance_id, B.key)))
 
-    def test_one_gpu_a_turn(self) -> None:
-        """The reactor runs before each GPU is verified."""
+    def test_a_step_a_turn(self) -> None:
+        """The reactor runs before each step, and no other step is scheduled for the same turn."""
         waiting = self.judge()
         nonce = self.asked[0][1]
         self.answers[0].callback(json.dumps(world.make(nonce)).encode())
-        self.assertNoResult(waiting)
-        seen = []
-        # It runs after the first turn, and before the second one, which is then scheduled.
-        self.clock.callLater(0, lambda: seen.append(len(self.clock.getDelayedCalls())))
-        self.clock.callLater(0, self.assertNoResult, waiting)
-        self.clock.advance(0)
-        self.assertEqual(seen, [2])
+        # The quote, and two GPUs.
+        for _ in range(3):
+            self.assertNoResult(waiting)
+            self.turn()
         self.assertIsInstance(self.found(waiting), Verified)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_turns_are_shared(self) -> None:
+        """Verifications take turns, so that two of them do not lengthen one turn of the reactor."""
+        first, second = self.judge(A), self.judge(B)
+        for place, name in enumerate("AB"):
+            nonce = self.asked[place][1]
+            self.answers[place].callback(json.dumps(world.make(nonce, name)).encode())
+        for _ in range(5):
+            self.turn()
+            self.assertNoResult(second)
+        self.assertIsInstance(self.found(first), Verified)
+        self.turn()
+        self.assertIsInstance(self.found(second), Verified)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_refused(self) -> None:
@@ -154,6 +169,7 @@ class JudgeTests(VerdictTestCase):
         ):
             waiting = self.judge()
             self.answers[-1].callback(body)
+            self.turns()
             self.assertIs(self.found(waiting), refusal)
             self.verdicts.forget(Subject("chute", A.key))
 
@@ -281,15 +297,29 @@ class FlightTests(VerdictTestCase):
         self.assertEqual(len(self.asked), 2 * AT_ONCE)
 
     def test_cancelled_between_gpus(self) -> None:
-        """A verification that is given up between two GPUs leaves nothing to run."""
-        waiting = self.judge()
-        nonce = self.asked[0][1]
-        self.answers[0].callback(json.dumps(world.make(nonce)).encode())
-        # It runs after the first turn, and before the second one.
-        self.clock.callLater(0, waiting.cancel)
-        self.clock.advance(0)
-        self.failureResultOf(waiting, CancelledError)
-        self.assertEqual(self.clock.getDelayedCalls(), [])
+        """A verification that is given up between two steps leaves nothing to run."""
+        for passed in range(3):
+            waiting = self.judge()
+            nonce = self.asked[-1][1]
+            self.answers[-1].callback(json.dumps(world.make(nonce)).encode())
+            for _ in range(passed):
+                self.turn()
+            waiting.cancel()
+            self.failureResultOf(waiting, CancelledError)
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_cancelled_beside_another(self) -> None:
+        """A verification that is given up leaves its turns to the others."""
+        first, second = self.judge(A), self.judge(B)
+        for place, name in enumerate("AB"):
+            nonce = self.asked[place][1]
+            self.answers[place].callback(json.dumps(world.make(nonce, name)).encode())
+        first.cancel()
+        self.failureResultOf(first, CancelledError)
+        for _ in range(3):
+            self.assertNoResult(second)
+            self.turn()
+        self.assertIsInstance(self.found(second), Verified)
 
     def test_close(self) -> None:
         """Closing ends the questions, and all that wait fail."""

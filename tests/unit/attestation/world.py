@@ -186,6 +186,11 @@ def _gpu(kit: dict[str, Any], bound: bytes) -> dict[str, str]:
 def sign_report(kit: dict[str, Any], report: bytes) -> bytes:
     """Return a report with the signature of its GPU."""
     private = ec.derive_private_key(int(kit["leaf_scalar_hex"], 16), ec.SECP384R1())
+    return signed_report(private, report)
+
+
+def signed_report(private: ec.EllipticCurvePrivateKey, report: bytes) -> bytes:
+    """Return a report with the signature of this key."""
     return report + _plain(private.sign(report, ec.ECDSA(SHA384())), 48)
 
 
