@@ -45,6 +45,7 @@ def parse(arguments: Sequence[str]) -> StubOptions:
         other_chutes=given.other_chutes,
         private_chutes=given.private_chutes,
         scenario_models=given.scenario_models,
+        scenario_tee=given.scenario_tee,
         evidence_models=given.evidence_models,
         sealed_models=given.sealed_models,
         attestation_kit=given.attestation_kit,
@@ -140,6 +141,12 @@ def _add_population(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         default=_DEFAULTS.scenario_models,
         help="list the models below in the feeds, ranked last",
+    )
+    add(
+        "--scenario-tee",
+        action=argparse.BooleanOptionalAction,
+        default=_DEFAULTS.scenario_tee,
+        help="these models run in a TEE",
     )
     add(
         "--evidence-models",

@@ -51,6 +51,7 @@ class Control:
         self._connections = connections
         self._commands: Mapping[tuple[str, str], Callable[[Any], object]] = {
             ("GET", "/stub/log"): self._read_log,
+            ("GET", "/stub/opened"): lambda _body: self._log.opened,
             ("GET", "/stub/ledger"): lambda _body: self._ledger.as_json(),
             ("GET", "/stub/scenarios"): self._list_scenarios,
             ("POST", "/stub/reset"): self._reset,

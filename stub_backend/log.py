@@ -63,9 +63,21 @@ class Received:
 
 
 class Log(list[Received]):
-    """The records in order of arrival; they are immutable, so `amend` replaces them."""
+    """The records in order of arrival; they are immutable, so `amend` replaces them.
+
+    `opened` has what instances read in sealed requests, by number: the gateway's records do not.
+    """
 
     _count = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened: dict[int, dict[str, Any]] = {}
+
+    def clear(self) -> None:
+        """Forget all requests."""
+        super().clear()
+        self.opened.clear()
 
     def note(
         self,

@@ -14,7 +14,7 @@ class StubOptions:
     the first token by as much for each token of the prompt that is not cached. `keep_alive` is how
     long an idle connection stays open. With `prose`, answers are sentences for people instead of a
     number of `tokens` for tests. `attestation_kit` is a folder with keys, by which instances get
-    genuine evidence of a synthetic world.
+    genuine evidence of a synthetic world. With `scenario_tee`, the scenario models run in a TEE.
     """
 
     listen: str = "127.0.0.1:9100"
@@ -23,6 +23,7 @@ class StubOptions:
     other_chutes: int = 35
     private_chutes: int = 440
     scenario_models: bool = True
+    scenario_tee: bool = False
     evidence_models: bool = False
     sealed_models: bool = False
     attestation_kit: str | None = None

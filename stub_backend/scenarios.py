@@ -29,16 +29,17 @@ def scenario_named(name: str) -> Scenario | None:
     return SCENARIOS.get(name.removeprefix(PREFIX))
 
 
-def scenario_chutes() -> tuple[Chute, ...]:
-    """Return a chat model for each scenario: not TEE, with every feature, ranked last."""
-    return tuple(_chute(each) for each in SCENARIOS.values())
+def scenario_chutes(*, tee: bool = False) -> tuple[Chute, ...]:
+    """Return a chat model for each scenario: with every feature, ranked last."""
+    return tuple(_chute(each, tee) for each in SCENARIOS.values())
 
 
-def _chute(scenario: Scenario) -> Chute:
+def _chute(scenario: Scenario, tee: bool) -> Chute:
     return Chute(
         name=scenario.model,
         chute_id=chute_uuid(scenario.model),
         engine=scenario.engine,
+        tee=tee,
         scenario=scenario.name,
         context_length=scenario.context_length,
         engine_length=scenario.context_length,

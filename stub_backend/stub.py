@@ -90,7 +90,7 @@ class Stub:
             options.other_chutes,
             options.private_chutes,
             (
-                *(scenario_chutes() if options.scenario_models else ()),
+                *(scenario_chutes(tee=options.scenario_tee) if options.scenario_models else ()),
                 *(evidence_chutes() if options.evidence_models else ()),
                 *(sealed_chutes() if options.sealed_models else ()),
             ),

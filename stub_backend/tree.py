@@ -131,6 +131,7 @@ class Tree(Resource):
 
     def _sealed_call(self, record: Received, call: SealedCall, watch: _LoggedWatch) -> Steps:
         self._log.amend(record.number, model=call.chute.name)
+        self._log.opened[record.number] = call.body
         watch.sealed = True
         chute, inside = call.chute, call.scenario.engine
         scenario = self._scripts.next_for(chute) if inside is None else SCENARIOS[inside]

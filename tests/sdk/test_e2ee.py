@@ -9,13 +9,14 @@ import subprocess
 import sys
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from autopilot.attestation.sealed_stream import StreamOpener
 from autopilot.attestation.sealing import InstanceKey, open_reply, seal
+from tests.sdk.e2ee.package import Package
 from tests.unit.attestation.sealed import (
     instance_key,
     read_request,
@@ -29,48 +30,25 @@ ANSWER = '{"choices":[{"message":{"content":"Grüße"}}]}'
 LINES = ['data: {"choices":[{"delta":{"content":"Grüße"}}]}\n', "\n", "data: [DONE]\n", "\n"]
 
 
-class Official:
-    """The package, in its own environment."""
-
-    def __init__(self, python: Path) -> None:
-        self._process = subprocess.Popen(
-            (str(python), str(Path(__file__).with_name("e2ee") / "official.py")),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def __call__(self, name: str, *given: object) -> Any:
-        """Call one of its functions, and return the result."""
-        sent, received = self._process.stdin, self._process.stdout
-        assert sent is not None and received is not None
-        sent.write(json.dumps([name, *given]) + "\n")
-        sent.flush()
-        line = received.readline()
-        assert line, "the package raised an exception; see the output"
-        return json.loads(line)
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.communicate(timeout=30)
-
-
 @pytest.fixture(scope="module")
-def official() -> Iterator[Official]:
+def official() -> Iterator[Package]:
     """Start the package, or skip the tests."""
     if "E2EE_PYTHON" not in os.environ:
         pytest.skip("E2EE_PYTHON names no environment; `make sdks` does")
-    started = Official(ROOT / os.environ["E2EE_PYTHON"])
+    started = Package(ROOT / os.environ["E2EE_PYTHON"])
     yield started
     started.close()
 
 
-@pytest.fixture(scope="module")
-def stub() -> Iterator[str]:
-    """Start the stub, and return its address."""
-    command = (sys.executable, "-m", "stub_backend", "--listen", "127.0.0.1:0", "--models", "0")
+@contextmanager
+def running(module: str) -> Iterator[str]:
+    """Run the stub, and return its address."""
+    command = (sys.executable, "-m", module, "--listen", "127.0.0.1:0", "--models", "0")
     options = ("--no-scenario-models", "--sealed-models", "--tokens", "6")
-    process = subprocess.Popen((*command, *options), cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    environment = os.environ | {"E2EE_PYTHON": str(ROOT / os.environ["E2EE_PYTHON"])}
+    process = subprocess.Popen(
+        (*command, *options), cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     try:
         yield process.stdout.readline().split()[-1]
@@ -83,7 +61,7 @@ def _text(raw: bytes) -> str:
     return b64encode(raw).decode()
 
 
-def test_router_as_client(official: Official) -> None:
+def test_router_as_client(official: Package) -> None:
     """The package opens what the router seals, and the router opens its replies."""
     public, private = official("keys")
     body = json.dumps(BODY).encode()
@@ -96,7 +74,7 @@ def test_router_as_client(official: Official) -> None:
     assert open_reply(b64decode(blob), sealed.response_key) == ANSWER.encode()
 
 
-def test_router_opens_streams(official: Official) -> None:
+def test_router_opens_streams(official: Package) -> None:
     """The router opens a stream that the package's functions seal, line by line."""
     public, private = official("keys")
     sealed = seal(json.dumps(BODY).encode(), InstanceKey(public))
@@ -110,7 +88,7 @@ def test_router_opens_streams(official: Official) -> None:
     assert opener.fault is None
 
 
-def test_package_as_client(official: Official) -> None:
+def test_package_as_client(official: Package) -> None:
     """The tests' instance, by which the router is judged, understands the package's client."""
     blob, key = official("seal", instance_key().text, BODY)
     read = read_request(b64decode(blob))
@@ -123,13 +101,21 @@ def test_package_as_client(official: Official) -> None:
     assert official("open_stream", wire.decode(), key) == "".join(f"{each}\n\n" for each in LINES)
 
 
-def test_package_with_the_stub(official: Official, stub: str) -> None:
-    """The package's client discovers the stub's instances, and opens what they answer."""
+@pytest.mark.parametrize("module", ["stub_backend", "tests.sdk.e2ee.stub"])
+def test_package_with_the_stub(official: Package, module: str) -> None:
+    """The package's client discovers the stub's instances, and opens what they answer.
+
+    The instances' side is the stub's own, and then the package's.
+    """
     body = BODY | {"model": "stub/sealed-ok"}
-    status, text = official("post", stub, "cpk_a.b.c", body)
-    assert status == 200
-    assert json.loads(text)["model"] == "stub/sealed-ok"
-    status, text = official("post", stub, "cpk_a.b.c", body | {"stream": True})
-    assert status == 200
-    assert text.count('"content":"') >= 6
-    assert "data: [DONE]" in text
+    with running(module) as stub:
+        status, text = official("post", stub, "cpk_a.b.c", body)
+        assert status == 200
+        assert json.loads(text)["model"] == "stub/sealed-ok"
+        status, text = official("post", stub, "cpk_a.b.c", body | {"stream": True})
+        assert status == 200
+        assert text.count('"content":"') >= 6
+        assert "data: [DONE]" in text
+        body = BODY | {"model": "stub/sealed-key-changed"}
+        status, text = official("post", stub, "cpk_a.b.c", body)
+        assert (status, "E2E decryption failed" in text) == (400, True)

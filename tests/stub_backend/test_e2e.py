@@ -116,6 +116,9 @@ class EncryptedTests(SynchronousTestCase):
         self.assertNotIn(text, answer.body)
         self.assertNotIn(CANARY.encode(), self.exchange.last.body)
         self.assertEqual(self.exchange.last.model, self.chute.name)
+        self.assertNotIn(CANARY.encode(), self.send("GET", "/stub/log", {}).body)
+        (opened,) = self.send("GET", "/stub/opened", {}).json().values()
+        self.assertEqual(opened["messages"][0]["content"], CANARY)
         told = self.exchange.stub.ledger.accounts[self.chute.name].told
         self.assertEqual(told.completion, reply["usage"]["completion_tokens"])
 

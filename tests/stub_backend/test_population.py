@@ -100,6 +100,13 @@ class ScenarioModelTests(SynchronousTestCase):
         of_others = [_worth(each.load) for each in population.chat if not each.scenario]
         self.assertLess(max(of_scenarios), min(of_others))
 
+    def test_tee(self) -> None:
+        """They run in a TEE if the option says so."""
+        for tee in (False, True):
+            population = Exchange(StubOptions(scenario_tee=tee)).stub.population
+            found = {each.tee for each in population.chat if each.scenario}
+            self.assertEqual(found, {tee})
+
 
 def _worth(load: Load) -> float:
     free = max(0.0, 1.0 - (1.0 if load.minutes5 is None else load.minutes5))

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 from chutes_e2ee import ChutesE2EETransport, crypto
 from chutes_e2ee.transport import _iter_sse_from_e2ee
+from cryptography.exceptions import InvalidTag
 from pqcrypto.kem.ml_kem_768 import decrypt, encrypt, generate_keypair
 
 
@@ -41,12 +42,16 @@ def keys() -> list[str]:
     return [_text(each) for each in generate_keypair()]
 
 
-def open_request(blob: str, key: str) -> str:
-    """Open a request as its instance does."""
+def open_request(blob: str, key: str) -> str | None:
+    """Open a request as its instance does; return None if it was sealed to another key."""
     raw = b64decode(blob)
     ciphertext, nonce, sealed, tag = raw[:1088], raw[1088:1100], raw[1100:-16], raw[-16:]
-    derived = crypto.derive_key(decrypt(b64decode(key), ciphertext), ciphertext, crypto.INFO_REQ)
-    plain: bytes = gzip.decompress(crypto.chacha_decrypt(derived, nonce, sealed, tag))
+    try:
+        secret = decrypt(b64decode(key), ciphertext)
+        derived = crypto.derive_key(secret, ciphertext, crypto.INFO_REQ)
+        plain: bytes = gzip.decompress(crypto.chacha_decrypt(derived, nonce, sealed, tag))
+    except (InvalidTag, ValueError):
+        return None
     return plain.decode()
 
 
@@ -57,12 +62,22 @@ def reply(public: str, body: str) -> str:
     return _text(ciphertext + _piece(key, gzip.compress(body.encode())))
 
 
+def begin_stream(public: str) -> list[str]:
+    """Return what begins a stream, and the key of its pieces, as an instance makes them."""
+    ciphertext, secret = encrypt(b64decode(public))
+    return [_text(ciphertext), _text(crypto.derive_key(secret, ciphertext, crypto.INFO_STREAM))]
+
+
+def piece(key: str, plain: str) -> str:
+    """Seal a piece of a stream as an instance does."""
+    return _text(_piece(b64decode(key), b64decode(plain)))
+
+
 def stream(public: str, pieces: list[str]) -> str:
     """Seal the pieces of a stream as an instance does."""
-    ciphertext, secret = encrypt(b64decode(public))
-    key = crypto.derive_key(secret, ciphertext, crypto.INFO_STREAM)
-    events = [{"e2e_init": _text(ciphertext)}]
-    events += [{"e2e": _text(_piece(key, each.encode()))} for each in pieces]
+    ciphertext, key = begin_stream(public)
+    events = [{"e2e_init": ciphertext}]
+    events += [{"e2e": piece(key, _text(each.encode()))} for each in pieces]
     return "".join(f"data: {json.dumps(each)}\n\n" for each in events)
 
 
@@ -86,7 +101,10 @@ def _text(raw: bytes) -> str:
 
 CALLS: dict[str, Callable[..., Any]] = {
     each.__name__: each
-    for each in (seal, open_reply, open_stream, keys, open_request, reply, stream, post)
+    for each in (
+        *(seal, open_reply, open_stream, keys, open_request),
+        *(reply, stream, begin_stream, piece, post),
+    )
 }
 
 if __name__ == "__main__":
