@@ -14,6 +14,9 @@ from typing import Final
 from autopilot.feeds.polling import CATALOG, UTILIZATION, FeedStatus
 from autopilot.routing.snapshot import Snapshot
 
+PRIVATE_UNREADY: Final = "private_unready"
+"""The code where every request has to be private, and no instance can be attested."""
+
 
 class FeedState(StrEnum):
     """How usable a feed's data is. A feed that is both empty and stale counts as empty."""
@@ -50,6 +53,7 @@ class _Facts:
     served: bool
     catalog: FeedState
     utilization: FeedState
+    private: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ class _Row:
 
 # The first row that applies decides; if none does, the router is ready. A draining router is never
 # ready, nor is one whose workers do not serve, and without a catalog the state of the other feed
-# does not matter yet.
+# does not matter yet. The last row needs a catalog too, which names the models with a TEE.
 _ROWS: Final = (
     _Row("draining", lambda f: f.draining, "The router is shutting down.", None),
     _Row("no_workers", lambda f: not f.served, "No worker accepts connections.", None),
@@ -103,6 +107,12 @@ _ROWS: Final = (
         lambda f: f.utilization is FeedState.STALE,
         "The utilization feed is older than its limit.",
         UTILIZATION,
+    ),
+    _Row(
+        PRIVATE_UNREADY,
+        lambda f: not f.private,
+        "Every request has to be private, and nothing is attestable.",
+        None,
     ),
 )
 
@@ -148,12 +158,14 @@ def readiness(
     max_allowlist_age: float,
     draining: bool,
     served: bool = True,
+    unattestable: str | None = None,
 ) -> Readiness:
     """Evaluate the snapshot at `now`, in seconds of the clock that stamped it.
 
     The age limits are in seconds too; data exactly as old as its limit is still fresh. `statuses`
     are those of the catalog and the utilization feed, in this order. `served`: a process accepts
-    the connections of clients.
+    the connections of clients. `unattestable` says in words why nothing is attestable, where every
+    request has to be private; None otherwise.
     """
     catalog, utilization = statuses
     feeds = (
@@ -167,10 +179,13 @@ def readiness(
             snapshot.measured_at,
         ),
     )
-    facts = _Facts(draining, served, feeds[0].state, feeds[1].state)
+    facts = _Facts(draining, served, feeds[0].state, feeds[1].state, unattestable is None)
     for row in _ROWS:
         if row.applies(facts):
-            return Readiness(503, row.code, row.message, len(snapshot.ranking), feeds, row.awaits)
+            message = row.message
+            if row.code == PRIVATE_UNREADY:
+                message = f"{message[:-1]}: {unattestable}."
+            return Readiness(503, row.code, message, len(snapshot.ranking), feeds, row.awaits)
     return Readiness(200, None, "ready", len(snapshot.ranking), feeds)
 
 

@@ -6,8 +6,13 @@ from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
+from autopilot.feeds.readiness import PRIVATE_UNREADY
+
 if TYPE_CHECKING:
     from autopilot.feeds.readiness import Readiness
+
+_ALL_THE_SAME = "Single models and lists are relayed all the same."
+_NONE = "Requests get 503 until then."
 
 
 class ReadinessLog:
@@ -33,7 +38,9 @@ class ReadinessLog:
             self._ready, self._reported = True, None
         elif (self._ready or failed) and readiness.code not in (self._reported, "draining"):
             self._ready, self._reported = False, readiness.code
+            private = readiness.code == PRIVATE_UNREADY
             self._log.warn(
-                "Not ready: {reason} Single models and lists are relayed all the same.",
+                "Not ready: {reason} {rest}",
                 reason=readiness.message,
+                rest=_NONE if private else _ALL_THE_SAME,
             )

@@ -9,6 +9,7 @@ from math import floor, log10
 from typing import TYPE_CHECKING, Final, NewType
 
 from autopilot.attestation.evidence_state import EvidenceState
+from autopilot.feeds.readiness import PRIVATE_UNREADY
 
 if TYPE_CHECKING:
     from autopilot.attestation.evidence_state import Reason
@@ -90,6 +91,12 @@ _STATES: Final = {
         "The router still ranks by it, but models may be busier than it shows; failover "
         "compensates for that.",
         "See the feed's last error below; check that UTILIZATION_URL can be reached from here.",
+    ),
+    PRIVATE_UNREADY: StateText(
+        "Nothing is attestable",
+        "With PRIVATE=always every request has to go to an attested instance, and there can be "
+        "none: all get 503.",
+        "See what is missing under Private mode below; autopilot check says more.",
     ),
 }
 

@@ -141,6 +141,28 @@ class ReadinessTests(SynchronousTestCase):
         }
         self.assertEqual(len(messages), 8)
 
+    def test_private(self) -> None:
+        """Where every request is private, nothing attestable is a reason, after all others."""
+        statuses = (FeedStatus("catalog"), FeedStatus("utilization"))
+        for catalog, utilization in product(_CATALOG_AGES, _UTILIZATION_AGES):
+            snapshot = _snapshot(catalog, utilization)
+            judged = readiness(
+                snapshot,
+                statuses,
+                NOW,
+                UTILIZATION_LIMIT,
+                CATALOG_LIMIT,
+                False,
+                unattestable="no collateral",
+            )
+            expected = _expected(catalog, utilization, False, True) or "private_unready"
+            self.assertEqual((judged.status, judged.code), (503, expected))
+            self.assertEqual(
+                judged.message
+                == "Every request has to be private, and nothing is attestable: no collateral.",
+                expected == "private_unready",
+            )
+
     def test_never_negative(self) -> None:
         """A clock reading before the arrival of the data yields age zero."""
         snapshot = _snapshot("fresh", "fresh")

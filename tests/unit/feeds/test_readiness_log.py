@@ -46,6 +46,14 @@ class ReadinessLogTests(SynchronousTestCase):
         self.assertEqual(len(self.logged(None)), 1)
         self.assertEqual(self.logged("allowlist_empty"), [expected.format("allowlist_empty")])
 
+    def test_private(self) -> None:
+        """Where every request is private, the line does not say that some are relayed."""
+        self.assertEqual(len(self.logged(None)), 1)
+        self.assertEqual(
+            self.logged("private_unready"),
+            ["Not ready: Because of private_unready. Requests get 503 until then."],
+        )
+
     def test_draining(self) -> None:
         """A stop is no loss of readiness to warn of."""
         self.assertEqual(len(self.logged(None)), 1)
