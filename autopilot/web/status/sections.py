@@ -20,6 +20,7 @@ from autopilot.web.status.formatting import (
     state,
 )
 from autopilot.web.status.markup import SLOT, Cell, Child, Template, el, tile
+from autopilot.web.status.private import private
 from autopilot.web.status.ranking import COOLING_BADGE, cooling_text, ranking
 from autopilot.web.status.requests import Shown, requests
 from autopilot.web.status.routes import routes
@@ -77,6 +78,7 @@ def sections(report: StatusReport) -> dict[str, Markup]:
         "workers": workers(report.workers),
         "sharing": sharing(report.sharing),
         "requests": requests(report, Shown.ALL),
+        "private": private(report.private),
         "evidence": _evidence(report),
     }
 
