@@ -72,7 +72,6 @@ _text = Decoder(str)
 
 class _StopError(Exception):
     def __init__(self, fault: StreamFault) -> None:
-        super().__init__(fault)
         self.fault = fault
 
 
@@ -198,7 +197,7 @@ class StreamOpener:
         try:
             kem_ciphertext = strict_base64(text)
             if len(kem_ciphertext) != KEM_SIZE:
-                raise ValueError(len(kem_ciphertext))
+                raise ValueError
             self._cipher = self._key.cipher(kem_ciphertext, Purpose.STREAM)
         except ValueError:
             raise _StopError(StreamFault.BAD_INIT) from None
@@ -211,7 +210,7 @@ class StreamOpener:
         try:
             sealed = strict_base64(text)
             if len(sealed) < _LEAST:
-                raise ValueError(len(sealed))
+                raise ValueError
             nonce = sealed[:NONCE_SIZE]
             opened = cipher.decrypt(nonce, sealed[NONCE_SIZE:], None)
         except (InvalidTag, ValueError):

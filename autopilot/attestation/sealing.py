@@ -39,7 +39,6 @@ _GZIP: Final = zlib.MAX_WBITS | 16
 # Stored blocks: compressed sizes would tell whoever watches them, and can place text into the same
 # prompt, about the rest of it.
 _STORED: Final = 0
-_BLANKS: Final = b" \t\r\n"
 
 
 class Purpose(StrEnum):
@@ -86,9 +85,9 @@ _object = Decoder(_Object)
 
 def strict_base64(text: bytes) -> bytes:
     """Decode base64 in its one canonical spelling. Raises ValueError for any other text."""
-    raw = a2b_base64(text, strict_mode=True)
+    raw = a2b_base64(text)
     if b2a_base64(raw, newline=False) != text:
-        raise ValueError("not canonical")
+        raise ValueError
     return raw
 
 
@@ -104,7 +103,7 @@ class InstanceKey:
         try:
             raw = strict_base64(text.encode())
             if len(raw) != _PUBLIC_KEY_SIZE:
-                raise ValueError(len(raw))
+                raise ValueError
             self.public = MLKEM768PublicKey.from_public_bytes(raw)
         except ValueError:
             raise UnsealableError("not an ML-KEM-768 public key in base64") from None
@@ -172,8 +171,8 @@ def _with_response_key(body: bytes, text: bytes) -> bytes:
         raise UnsealableError("the body is not a JSON object") from None
     if named:
         raise UnsealableError(f"the body has a member {RESPONSE_KEY_MEMBER}")
-    members = body.rstrip(_BLANKS)[:-1]
-    comma = b"," if members.strip(_BLANKS + b"{") else b""
+    members = body.rstrip()[:-1]
+    comma = b"" if members.strip() == b"{" else b","
     return b'%b%b"%b":"%b"}' % (members, comma, RESPONSE_KEY_MEMBER.encode(), text)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from hashlib import sha256
 
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA384
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import (
@@ -35,6 +35,7 @@ class Issued:
         ca: bool | None = True,
         length: int | None = None,
         key: ec.EllipticCurvePrivateKey | None = None,
+        public: rsa.RSAPublicKey | ec.EllipticCurvePublicKey | None = None,
         start: datetime.datetime = START,
         information: bytes | None = None,
     ) -> None:
@@ -45,7 +46,7 @@ class Issued:
             CertificateBuilder()
             .subject_name(self.name)
             .issuer_name(by.name)
-            .public_key(self.key.public_key())
+            .public_key(public or self.key.public_key())
             .serial_number(random_serial_number())
             .not_valid_before(start)
             .not_valid_after(start + YEAR)

@@ -6,10 +6,11 @@ from base64 import b64decode
 from collections.abc import Callable
 from hashlib import sha256
 
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import (
     Certificate,
+    load_der_x509_certificate,
     load_pem_x509_certificate,
 )
 from hypothesis import given, settings
@@ -78,7 +79,21 @@ class LayoutTests(ReportTestCase):
         for end in range(len(data)):
             self.refused(Refusal.GPU_MALFORMED, read_report, data[:end])
         self.refused(Refusal.GPU_MALFORMED, read_report, data + b"\0")
-        self.refused(Refusal.GPU_MALFORMED, read_report, data + bytes(65_536))
+
+    def test_size(self) -> None:
+        """A report has at most 64 KiB."""
+        report = unsigned()
+        record = int.from_bytes(report[42:45], "little")
+        for size in (65_536, 65_537):
+            more = size - len(report) - 96
+            made = report[:45] + bytes(more) + report[45:]
+            made[42:45] = (record + more).to_bytes(3, "little")
+            data = signed(bytes(made))
+            self.assertEqual(len(data), size)
+            if size == 65_536:
+                self.assertEqual(read_report(data).nonce, NONCE)
+            else:
+                self.refused(Refusal.GPU_MALFORMED, read_report, data)
 
     def test_other_messages(self) -> None:
         """Request and response have their versions and codes."""
@@ -105,6 +120,7 @@ class LayoutTests(ReportTestCase):
         for fields, expected in (
             (b"", None),
             (b"\x03\x00\x01\x00x", None),
+            (b"\x03\x00\x00\x00", None),
             (b"\x03\x00\x00\x00\x14\x00\x02\x00id", b"id"),
         ):
             made = report[:opaque] + len(fields).to_bytes(2, "little") + fields
@@ -160,8 +176,11 @@ class SignatureTests(ReportTestCase):
     def test_other_keys(self) -> None:
         """A leaf with a key of another kind, or without device information, is refused."""
         report = read_report(signed(bytes(unsigned())))
-        small = Issued("small", key=ec.generate_private_key(ec.SECP256R1()))
-        self.refused(Refusal.GPU_SIGNATURE, verify_report, report, small.certificate, NONCE)
+        small = ec.generate_private_key(ec.SECP256R1())
+        short = read_report(world.signed_report(small, bytes(unsigned())))
+        for key in (small, rsa.generate_private_key(65_537, 2048)):
+            other = Issued("leaf", public=key.public_key()).certificate
+            self.refused(Refusal.GPU_SIGNATURE, verify_report, short, other, NONCE)
         scalar = int(world.gpu_kit()["leaf_scalar_hex"], 16)
         private = ec.derive_private_key(scalar, ec.SECP384R1())
         for information in (None, b"short"):
@@ -169,6 +188,18 @@ class SignatureTests(ReportTestCase):
             self.refused(Refusal.GPU_FIRMWARE_ID, verify_report, report, leaf.certificate, NONCE)
         exact = Issued("leaf", key=private, information=report.firmware_id)
         verify_report(report, exact.certificate, NONCE)
+
+    def test_short_firmware_id(self) -> None:
+        """A shorter id identifies no firmware, though report and leaf agree in it."""
+        report = unsigned()
+        opaque = 37 + 8 + int.from_bytes(report[42:45], "little") + 32
+        made = report[:opaque] + b"\x06\x00\x14\x00\x02\x00id"
+        scalar = int(world.gpu_kit()["leaf_scalar_hex"], 16)
+        private = ec.derive_private_key(scalar, ec.SECP384R1())
+        leaf = Issued("leaf", key=private, information=b"id").certificate
+        read = read_report(signed(bytes(made)))
+        self.assertEqual(read.firmware_id, b"id")
+        self.refused(Refusal.GPU_FIRMWARE_ID, verify_report, read, leaf, NONCE)
 
 
 class ChainTests(ReportTestCase):
@@ -259,13 +290,24 @@ class ChainTests(ReportTestCase):
             self.check(other, *chain[1:], known=known)
         self.assertEqual(len(known), 5)
 
+    def test_known_by_issuer(self) -> None:
+        """A link that holds says nothing about the same certificate under another issuer."""
+        known: set[bytes] = set()
+        self.check(self.leaf, self.lower, self.upper, self.root, known=known)
+        for chain in (
+            (self.leaf, Issued("lower", self.upper), self.upper, self.root),
+            (self.leaf, self.lower, self.upper, self.upper, self.root),
+        ):
+            self.refused(Refusal.GPU_CHAIN, lambda given=chain: self.check(*given, known=known))
+
     def test_texts(self) -> None:
         """A chain is PEM of at most eight certificates."""
         pem = self.leaf.pem
         self.assertEqual(read_chain(pem + b"\n" + self.root.pem)[1], self.root.certificate)
         self.assertEqual(len(read_chain(pem * 8)), 8)
         self.refused(Refusal.GPU_CHAIN, read_chain, pem * 9)
-        self.refused(Refusal.GPU_CHAIN, read_chain, pem + b" " * 65_536)
+        self.assertEqual(len(read_chain(pem.ljust(65_536))), 1)
+        self.refused(Refusal.GPU_CHAIN, read_chain, pem.ljust(65_537))
         for text in (b"", b"x", pem[:-20], pem.replace(b"MII", b"AAA"), pem[28:]):
             self.refused(Refusal.GPU_MALFORMED, read_chain, text)
 
@@ -273,3 +315,11 @@ class ChainTests(ReportTestCase):
         """Two devices have different keys."""
         self.assertEqual(leaf_key(genuine_chain()), leaf_key(genuine_chain()))
         self.assertNotEqual(leaf_key(genuine_chain()), leaf_key([self.leaf.certificate]))
+
+    def test_unknown_key(self) -> None:
+        """A leaf with a key of an unknown kind identifies no device."""
+        der = self.leaf.certificate.public_bytes(Encoding.DER)
+        elliptic = bytes.fromhex("06072a8648ce3d0201")
+        self.assertEqual(der.count(elliptic), 1)
+        unknown = load_der_x509_certificate(der.replace(elliptic, elliptic[:-1] + b"\x63"))
+        self.refused(Refusal.GPU_MALFORMED, leaf_key, [unknown])

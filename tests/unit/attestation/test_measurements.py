@@ -83,14 +83,22 @@ class PublishedTests(SynchronousTestCase):
     def test_nothing(self) -> None:
         """A list without a readable row is an error, and not an empty list."""
         for text in (b"", b"{}", b"[]", b"null", body(1), b"\xff", b"[" * 5000):
-            with self.assertRaises(MeasurementsError):
+            with self.assertRaises(MeasurementsError) as caught:
                 parse_published(text)
+            fault = "no row can be read" if text in (b"[]", body(1)) else "not a JSON list of rows"
+            self.assertEqual(caught.exception.lines, (fault,))
 
     def test_size(self) -> None:
         """A list has at most 4096 rows."""
         self.assertEqual(len(parse_published(body(*[ROW] * 4096))), 4096)
         with self.assertRaisesRegex(MeasurementsError, "^more than 4096 rows$"):
             parse_published(body(*[ROW] * 4097))
+
+    def test_counts(self) -> None:
+        """A machine may have no GPU, and has at most 64."""
+        for count in (0, 64):
+            (row,) = parse_published(body({**ROW, "gpu_count": count}))
+            self.assertEqual(row.gpu_count, count)
 
 
 class PinnedTests(SynchronousTestCase):
@@ -130,6 +138,8 @@ class PinnedTests(SynchronousTestCase):
         self.assertTrue(written.startswith(b'[\n  {\n    "version": "1.4.0",\n'))
         self.assertIn(b'"mrtd": "' + b"0A" * 48, written)
         self.assertIn(b'"RTMR1": "' + b"02" * 48, written)
+        upper = structs.replace(MEASUREMENT, rtmrs=(b"\xab" * 48, *MEASUREMENT.rtmrs[1:]))
+        self.assertIn(b'"RTMR0": "' + b"AB" * 48, pin_file([upper]))
 
 
 class MatchTests(SynchronousTestCase):

@@ -149,6 +149,7 @@ class OpenerTests(SynchronousTestCase):
             (TEXT, b"data: [DO", b"NE]", b"\n\n"),
             tuple(bytes((byte,)) for byte in TEXT + DONE),
             (TEXT[:-1], b"\ndata:", b" [DONE]\n"),
+            (TEXT, b"data: [DONE]", b"\n"),
         ):
             opener = StreamOpener(self.key)
             self.assertEqual(opened(opener, *self.stream(*pieces)), TEXT + DONE, pieces)
@@ -161,6 +162,10 @@ class OpenerTests(SynchronousTestCase):
             opener = StreamOpener(self.key)
             self.assertEqual(opened(opener, *self.stream(line)), line + b"\n")
             self.assertTrue(opener.ended)
+        opener = StreamOpener(self.key)
+        pieces = longest[:-1], b"\n"
+        self.assertEqual(opened(opener, *self.stream(*pieces)), longest + b"\n")
+        self.assertTrue(opener.ended)
 
     def test_no_end(self) -> None:
         """A text in an answer, a cut line or a comment does not end a stream."""
@@ -207,7 +212,7 @@ class OpenerTests(SynchronousTestCase):
         """A line that exceeds the limit stops the stream, complete or not, in any chunks."""
         first, text = self.stream(TEXT)
         limit = len(first) - 2
-        for chunks in ([first, text], [first[:-1], b"\n", text]):
+        for chunks in ([first, text], [first[:-1], b"\n", text], [first[:-2], b"\n\n", text]):
             opener = StreamOpener(self.key, limit)
             self.assertEqual(b"".join(map(opener.feed, chunks)), TEXT)
             self.assertIsNone(opener.fault)
@@ -232,6 +237,9 @@ class OpenerTests(SynchronousTestCase):
         spelled = text.replace(b'"e2e"', b'"x":1, "e2e"').replace(b"data: ", b"data:")
         opener = StreamOpener(self.key)
         self.assertEqual(opener.feed(first + spelled), TEXT)
+        followed = text.replace(b'"}', b'","x":"y"}')
+        opener = StreamOpener(self.key)
+        self.assertEqual(opener.feed(first + followed), TEXT)
         escaped = text.replace(b"/", b"\\/").replace(b'"e2e":"', b'"e2e":"', 1)
         opener = StreamOpener(self.key)
         self.assertEqual(opener.feed(first + escaped), TEXT)
@@ -254,13 +262,15 @@ class OpenerTests(SynchronousTestCase):
             b'{"choices":[]}',
             b"canary",
             b"[1]",
+            b"X[DONE]X",
+            b"\t[DONE]",
             b'{"a":' + b"[" * 5000,
         )
         wire = b"".join(b"data: %b\r\n\r\n" % line for line in lines)
         first, text, done = self.stream(TEXT, DONE)
         plain = opened(self.opener, wire + first + wire + text + b"data:\n: ping\nid: 1\n\n" + done)
         self.assertEqual(plain, TEXT + DONE)
-        expected = {"usage": 2, "error": 4, "done": 2, "other": 8}
+        expected = {"usage": 2, "error": 4, "done": 2, "other": 12}
         self.assertEqual(result(self.opener), ("clean", expected))
 
     def test_repr(self) -> None:
