@@ -10,6 +10,8 @@ from msgspec.json import Decoder
 
 MAX_INSTANCES: Final = 64
 MAX_NONCES: Final = 256
+MAX_KEY_CHARACTERS: Final = 4096
+"""A key has 1580."""
 NONCE_SECONDS: Final = 55
 """The platform states 60 seconds; a nonce has to arrive before they end."""
 
@@ -72,7 +74,7 @@ def _instance(entry: object) -> DiscoveredInstance | None:
         listed = convert(entry, _Listed)
     except ValidationError:
         return None
-    if not fullmatch(_UUID, listed.instance_id):
+    if not fullmatch(_UUID, listed.instance_id) or len(listed.e2e_pubkey) > MAX_KEY_CHARACTERS:
         return None
     nonces = [each for each in listed.nonces[:MAX_NONCES] if fullmatch(_NONCE, each)]
     return DiscoveredInstance(listed.instance_id, listed.e2e_pubkey, tuple(dict.fromkeys(nonces)))

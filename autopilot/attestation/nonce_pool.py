@@ -9,20 +9,24 @@ the same pool share one discovery.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from autopilot.attestation.bug_log import log_bug
 from autopilot.attestation.instances import DiscoveredInstance, Discovery
 
 DISCOVERIES: Final = 8
 """Discoveries in any minute, of all pools: fewer than the ten that the platform allows."""
 MINUTE: Final = 60.0
+REST_SECONDS: Final = 10.0
+"""After a discovery that failed, for its pool: one that always fails must not use up the budget."""
 MAX_POOLS: Final = 1024
 """Each has about 10 kB of keys and nonces."""
 REMEMBERED: Final = 4096
@@ -37,15 +41,23 @@ class PoolFault(StrEnum):
 
     LIMITED = "discovery_limited"
     FAILED = "discovery_failed"
+    UNAUTHORIZED = "unauthorized"
+    """The platform does not accept the key, or not for this chute."""
 
 
 class PoolError(Exception):
-    """There is no nonce. ``retry_after`` is the time until another discovery may be made."""
+    """There is no nonce. ``retry_after`` is the time until another discovery may be made.
 
-    def __init__(self, fault: PoolFault, retry_after: float = 0.0) -> None:
+    ``status`` is that of the platform if it refused the key.
+    """
+
+    def __init__(
+        self, fault: PoolFault, retry_after: float = 0.0, status: int | None = None
+    ) -> None:
         super().__init__(fault)
         self.fault = fault
         self.retry_after = retry_after
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,33 +76,65 @@ class Ticket:
     nonce: str = field(repr=False)
 
 
-class _Stock:
-    """What one discovery gave, until it expires."""
+class Stock:
+    """What one discovery gave, until it expires. Times are the clock's."""
 
-    __slots__ = ("_left", "expires", "instances")
+    __slots__ = ("_left", "_taken", "expires", "instances", "since")
 
-    def __init__(self, discovery: Discovery, expires: float, used: Collection[str]) -> None:
+    def __init__(
+        self, discovery: Discovery, since: float, expires: float, used: Collection[str]
+    ) -> None:
+        self.since = since
         self.expires = expires
         self.instances = discovery.instances
+        self._taken: set[str] = set()
         self._left = {
             each.instance_id: deque(nonce for nonce in each.nonces if nonce not in used)
             for each in discovery.instances
         }
 
     def count(self) -> int:
-        return sum(map(len, self._left.values()))
+        """Return how many nonces are left."""
+        return sum(len(self._left[each.instance_id]) for each in self.instances)
 
-    def take(self, usable: Collection[str] | None) -> Ticket | None:
-        """Take a nonce of the instance that has the most left, so that none is drained first."""
-        candidates = [
+    def has(self, instance_id: str) -> bool:
+        """Return whether an instance has a nonce left."""
+        return bool(self._left.get(instance_id))
+
+    @property
+    def has_given(self) -> bool:
+        """Whether any nonce was taken from here."""
+        return bool(self._taken)
+
+    def gave(self, nonce: str) -> bool:
+        """Return whether a nonce was taken from here."""
+        return nonce in self._taken
+
+    def take(
+        self, usable: Collection[str] | None, prefer: str | None, used: Collection[str]
+    ) -> Ticket | None:
+        """Take a nonce of the preferred instance if it is usable and has one.
+
+        Else it is one of the instance that has the most left, so that none is drained first. What
+        is in ``used`` was taken from another pool, or listed for two instances.
+        """
+        while candidates := [
             each
             for each in self.instances
             if self._left[each.instance_id] and (usable is None or each.instance_id in usable)
-        ]
-        if not candidates:
-            return None
-        chosen = max(candidates, key=lambda each: len(self._left[each.instance_id]))
-        return Ticket(chosen, self._left[chosen.instance_id].popleft())
+        ]:
+            liked = (each for each in candidates if each.instance_id == prefer)
+            most = max(candidates, key=lambda each: len(self._left[each.instance_id]))
+            chosen = next(liked, most)
+            nonce = self._left[chosen.instance_id].popleft()
+            if nonce not in used:
+                self._taken.add(nonce)
+                return Ticket(chosen, nonce)
+        return None
+
+    def remove(self, instance_id: str) -> None:
+        """Forget an instance, with its nonces."""
+        self.instances = tuple(each for each in self.instances if each.instance_id != instance_id)
 
 
 class _Flight:
@@ -106,40 +150,73 @@ class _Flight:
 class NoncePool:
     """All pools. ``close`` cancels the discoveries under way, and so fails those that wait."""
 
+    _log = Logger()
+
     def __init__(self, clock: IReactorTime, discover: Discover) -> None:
         self._clock = clock
         self._discover = discover
-        self._stocks: dict[Place, _Stock] = {}
+        self._stocks: dict[Place, Stock] = {}
+        self._chutes: dict[bytes, set[str]] = {}
+        self._rests: dict[Place, tuple[PoolError, float]] = {}
         self._flights: dict[Place, _Flight] = {}
         self._recent: deque[float] = deque()
         self._used: dict[str, None] = {}
 
     def instances(self, place: Place) -> tuple[DiscoveredInstance, ...]:
         """Return the instances whose nonces have not expired, whether any is left or not."""
-        stock = self._fresh(place)
+        stock = self.stock(place)
         return () if stock is None else stock.instances
+
+    def has(self, place: Place, instance_id: str) -> bool:
+        """Return whether an instance has a nonce left in a pool."""
+        stock = self.stock(place)
+        return stock is not None and stock.has(instance_id)
+
+    def chutes(self, client: bytes) -> Collection[str]:
+        """Return the chutes of a client's pools."""
+        return tuple(self._chutes.get(client, ()))
+
+    def stocks(self) -> Iterator[tuple[Place, Stock]]:
+        """Yield all pools that have not expired."""
+        self._prune()
+        yield from self._stocks.items()
 
     def left(self, place: Place) -> int:
         """Return how many nonces are left."""
-        stock = self._fresh(place)
+        stock = self.stock(place)
         return 0 if stock is None else stock.count()
 
-    def take(self, place: Place, usable: Collection[str] | None = None) -> Ticket | None:
+    def take(
+        self, place: Place, usable: Collection[str] | None = None, prefer: str | None = None
+    ) -> Ticket | None:
         """Take a nonce, of one of the ``usable`` instances if given; None if there is none.
 
-        The nonce is gone, whatever happens to it: the platform consumes it before anything else.
+        It is of the instance ``prefer`` if that has one, and else of any. The nonce is gone,
+        whatever happens to it: the platform consumes it before anything else.
         """
-        stock = self._fresh(place)
-        ticket = None if stock is None else stock.take(usable)
+        stock = self.stock(place)
+        ticket = None if stock is None else stock.take(usable, prefer, self._used)
         if ticket is not None:
             if len(self._used) >= REMEMBERED:
                 del self._used[next(iter(self._used))]
             self._used[ticket.nonce] = None
         return ticket
 
-    def drop(self, place: Place) -> None:
-        """Forget a pool whose nonces the platform refuses."""
-        self._stocks.pop(place, None)
+    def drop(self, place: Place, nonce: str | None = None) -> None:
+        """Forget a pool whose nonces the platform refuses.
+
+        With the ``nonce`` that it refused, only if that is of this pool, not of a former one: of
+        requests that are refused together, the last must not drop what the first has discovered.
+        """
+        stock = self._stocks.get(place)
+        if stock is not None and (nonce is None or stock.gave(nonce)):
+            self._remove(place)
+
+    def remove(self, place: Place, instance_id: str) -> None:
+        """Forget an instance of a pool."""
+        stock = self._stocks.get(place)
+        if stock is not None:
+            stock.remove(instance_id)
 
     def discover(self, place: Place, authorization: str) -> Deferred[None]:
         """Fill a pool, together with all that wait for the same one.
@@ -149,10 +226,10 @@ class NoncePool:
         """
         flight = self._flights.get(place)
         if flight is None:
-            wait = self._wait()
-            if wait > 0:
+            refusal = self._refusal(place)
+            if refusal is not None:
                 refused: Deferred[None] = Deferred()
-                refused.errback(PoolError(PoolFault.LIMITED, wait))
+                refused.errback(refusal)
                 return refused
             flight = self._flights[place] = _Flight()
             waiting = self._joined(place, flight)
@@ -166,6 +243,7 @@ class NoncePool:
             if flight.fetching is not None:
                 flight.fetching.cancel()
         self._stocks.clear()
+        self._chutes.clear()
 
     def _joined(self, place: Place, flight: _Flight) -> Deferred[None]:
         def cancelled(waiting: Deferred[None]) -> None:
@@ -186,22 +264,49 @@ class NoncePool:
         self._prune()
         # The oldest pool gives way, as all last equally long.
         while len(self._stocks) >= MAX_POOLS:
-            del self._stocks[next(iter(self._stocks))]
+            self._remove(next(iter(self._stocks)))
+        # Taken out first: a pool that is filled again is the youngest one.
         self._stocks.pop(place, None)
-        expires = self._clock.seconds() + discovery.seconds
-        self._stocks[place] = _Stock(discovery, expires, self._used)
+        now = self._clock.seconds()
+        self._stocks[place] = Stock(discovery, now, now + discovery.seconds, self._used)
+        self._chutes.setdefault(place.client, set()).add(place.chute)
 
     def _land(self, result: Failure | None, place: Place, flight: _Flight) -> None:
         """Tell all that wait. A failure is theirs, so that it is not logged as unhandled."""
         del self._flights[place]
         waiting, flight.waiting = flight.waiting, []
+        error = None if result is None else self._error(place, result)
         for each in waiting:
-            if result is None:
+            if error is None:
                 each.callback(None)
-            elif result.check(PoolError, CancelledError):
-                each.errback(Failure(result.value))
             else:
-                each.errback(PoolError(PoolFault.FAILED))
+                each.errback(Failure(error))
+
+    def _error(self, place: Place, failure: Failure) -> PoolError | CancelledError:
+        """Return why a discovery failed, after which its pool rests, unless it was cancelled."""
+        if failure.check(CancelledError):
+            return CancelledError()
+        if isinstance(failure.value, PoolError):
+            error = failure.value
+        else:
+            log_bug(self._log, "instances were discovered", failure)
+            error = PoolError(PoolFault.FAILED)
+        if error.fault is not PoolFault.LIMITED:
+            error.retry_after = REST_SECONDS
+            while len(self._rests) >= MAX_POOLS:
+                del self._rests[next(iter(self._rests))]
+            self._rests[place] = error, self._clock.seconds() + REST_SECONDS
+        return error
+
+    def _refusal(self, place: Place) -> PoolError | None:
+        """Return why no discovery may be made now, or None if one may."""
+        error, until = self._rests.get(place, (None, 0.0))
+        rest = until - self._clock.seconds()
+        if error is not None and rest > 0:
+            return PoolError(error.fault, rest, error.status)
+        self._rests.pop(place, None)
+        wait = self._wait()
+        return PoolError(PoolFault.LIMITED, wait) if wait > 0 else None
 
     def _wait(self) -> float:
         """Return the time until the budget of all pools allows another discovery."""
@@ -210,16 +315,24 @@ class NoncePool:
             self._recent.popleft()
         return 0.0 if len(self._recent) < DISCOVERIES else MINUTE - (now - self._recent[0])
 
-    def _fresh(self, place: Place) -> _Stock | None:
+    def stock(self, place: Place) -> Stock | None:
+        """Return what is known of a pool, unless it has expired."""
         stock = self._stocks.get(place)
         if stock is None:
             return None
         if self._clock.seconds() >= stock.expires:
-            del self._stocks[place]
+            self._remove(place)
             return None
         return stock
 
     def _prune(self) -> None:
         now = self._clock.seconds()
         for place in [place for place, stock in self._stocks.items() if now >= stock.expires]:
-            del self._stocks[place]
+            self._remove(place)
+
+    def _remove(self, place: Place) -> None:
+        del self._stocks[place]
+        chutes = self._chutes[place.client]
+        chutes.discard(place.chute)
+        if not chutes:
+            del self._chutes[place.client]

@@ -28,6 +28,7 @@ Ask = Callable[[str, str], Deferred[FetchedResponse]]
 
 _LIMITED: Final = 429
 _BAD_REQUEST: Final = 400
+_UNAUTHORIZED: Final = (401, 402, 403)
 
 
 class PlatformSource:
@@ -56,6 +57,8 @@ class PlatformSource:
         if answer.status == _LIMITED:
             # The platform counts by the minute, and does not say when it began.
             raise PoolError(PoolFault.LIMITED, MINUTE)
+        if answer.status in _UNAUTHORIZED:
+            raise PoolError(PoolFault.UNAUTHORIZED, status=answer.status)
         if answer.status != 200:
             raise PoolError(PoolFault.FAILED)
         try:
@@ -77,7 +80,9 @@ class PlatformSource:
 
 
 def _reason(answer: FetchedResponse) -> NoEvidence:
-    """Return whether an instance has no evidence, or has none at present."""
+    """Return whether an instance has no evidence, or none at present, or none for this key."""
+    if answer.status in _UNAUTHORIZED:
+        return NoEvidence.UNAUTHORIZED
     if answer.status != _BAD_REQUEST:
         return NoEvidence.UNANSWERED
     refused = refusal_reason(answer.status, answer.body) is Reason.NONCE_REFUSED

@@ -9,8 +9,8 @@ it keeps from other requests.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Generator, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
@@ -19,6 +19,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from autopilot.attestation.bug_log import log_bug
 from autopilot.attestation.collateral import Platform
 from autopilot.attestation.instances import DiscoveredInstance
 from autopilot.attestation.measurements import Measurement
@@ -27,6 +28,8 @@ from autopilot.attestation.verdict import Refusal, RefusedError, Verified
 VERIFIED_SECONDS: Final = 900.0
 REFUSED_SECONDS: Final = 60.0
 UNATTESTABLE_SECONDS: Final = 900.0
+RENEWED_SHARE: Final = 2 / 3
+"""The share of a verdict's time after which a request has it renewed."""
 AT_ONCE: Final = 3
 MAX_VERDICTS: Final = 4096
 
@@ -37,6 +40,8 @@ class NoEvidence(StrEnum):
     UNATTESTABLE = "unattestable"
     """The platform has none for this instance: its runtime is too old, or it has no TEE."""
     UNANSWERED = "unanswered"
+    UNAUTHORIZED = "unauthorized"
+    """The platform refuses the client's key, which says nothing to other clients."""
 
 
 class NoEvidenceError(Exception):
@@ -51,12 +56,14 @@ class NoEvidenceError(Exception):
 class Verdict:
     """The state of a key at a time: verified, refused, or without evidence.
 
-    ``since`` and ``until`` are in the clock's time.
+    ``since`` and ``until`` are in the clock's time, and so is ``renewable``: from when on a request
+    has it judged anew, behind its back.
     """
 
     found: Verified | Refusal | NoEvidence
     since: float
     until: float
+    renewable: float
 
     @property
     def verified(self) -> Verified | None:
@@ -96,10 +103,11 @@ class Sources:
 class _Flight:
     """A question under way, and those that wait for its answer."""
 
-    __slots__ = ("asking", "waiting")
+    __slots__ = ("asking", "since", "waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, since: float) -> None:
         self.asking: Deferred[None] | None = None
+        self.since = since
         self.waiting: list[Deferred[Verdict]] = []
 
 
@@ -135,14 +143,26 @@ class _Turns:
 
 
 class Verdicts:
-    """All verdicts. ``close`` cancels the questions under way."""
+    """All verdicts. ``close`` cancels the questions under way.
+
+    ``judged`` is called with the result of each question, and the seconds that it took.
+    """
 
     _log = Logger()
 
-    def __init__(self, clock: IReactorTime, sources: Sources) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        sources: Sources,
+        verified_seconds: float = VERIFIED_SECONDS,
+        judged: Callable[[str, float], None] = lambda _reason, _seconds: None,
+    ) -> None:
         self._clock = clock
         self._sources = sources
+        self._verified_seconds = verified_seconds
+        self._judged = judged
         self._verdicts: dict[Subject, Verdict] = {}
+        self._chutes: dict[str, set[Subject]] = {}
         self._flights: dict[Subject, _Flight] = {}
         self._questions = DeferredSemaphore(AT_ONCE)
         self._turns = _Turns(clock)
@@ -150,10 +170,24 @@ class Verdicts:
     def known(self, subject: Subject) -> Verdict | None:
         """Return the verdict on a key, unless there is none or it has aged."""
         verdict = self._verdicts.get(subject)
-        if verdict is None or self._clock.seconds() < verdict.until:
+        if verdict is None:
+            return None
+        found = verdict.verified
+        # The clock stands still while a machine sleeps, in which time what it rests on may end.
+        ended = found is not None and self._sources.wall() >= found.expires
+        if self._clock.seconds() < verdict.until and not ended:
             return verdict
-        del self._verdicts[subject]
+        self.forget(subject)
         return None
+
+    def of_chute(self, chute: str) -> dict[str, Verdict]:
+        """Return the verdicts that have not aged, by the keys of a chute."""
+        known = ((each.key, self.known(each)) for each in tuple(self._chutes.get(chute, ())))
+        return {key: verdict for key, verdict in known if verdict is not None}
+
+    def chutes(self) -> Collection[str]:
+        """Return the chutes of which there are verdicts, or were."""
+        return tuple(self._chutes)
 
     def judge(
         self, chute: str, instance: DiscoveredInstance, authorization: str
@@ -168,10 +202,17 @@ class Verdicts:
             ready: Deferred[Verdict] = Deferred()
             ready.callback(known)
             return ready
+        return self.renew(chute, instance, authorization)
+
+    def renew(
+        self, chute: str, instance: DiscoveredInstance, authorization: str
+    ) -> Deferred[Verdict]:
+        """Ask anew, or join a question under way; until the answer, a known verdict counts."""
+        subject = Subject(chute, instance.key)
         flight = self._flights.get(subject)
         if flight is not None:
             return self._joined(flight)
-        flight = self._flights[subject] = _Flight()
+        flight = self._flights[subject] = _Flight(self._clock.seconds())
         waiting = self._joined(flight)
         asking = self._questions.run(self._asked, instance, authorization)
         flight.asking = asking.addBoth(self._land, subject, flight)
@@ -179,7 +220,11 @@ class Verdicts:
 
     def forget(self, subject: Subject) -> None:
         """Forget the verdict on a key, whose instance turned out to have another."""
-        self._verdicts.pop(subject, None)
+        if self._verdicts.pop(subject, None) is not None:
+            subjects = self._chutes[subject.chute]
+            subjects.discard(subject)
+            if not subjects:
+                del self._chutes[subject.chute]
 
     def close(self) -> None:
         """Cancel the questions under way, and forget everything."""
@@ -187,6 +232,7 @@ class Verdicts:
             if flight.asking is not None:
                 flight.asking.cancel()
         self._verdicts.clear()
+        self._chutes.clear()
 
     def _joined(self, flight: _Flight) -> Deferred[Verdict]:
         def cancelled(waiting: Deferred[Verdict]) -> None:
@@ -241,26 +287,41 @@ class Verdicts:
             return
         # Whatever went wrong, no key is verified by it.
         if isinstance(result, Failure):
-            self._log.failure("Internal error while evidence was verified", result)
+            log_bug(self._log, "evidence was verified", result)
         found = NoEvidence.UNANSWERED if isinstance(result, Failure) else result
+        reason = "verified" if isinstance(found, Verified) else found.value
+        self._judged(reason, self._clock.seconds() - flight.since)
         verdict = self._kept(subject, found)
         for each in waiting:
             each.callback(verdict)
 
     def _kept(self, subject: Subject, found: Verified | Refusal | NoEvidence) -> Verdict:
+        """Keep a verdict, unless it only says that one which still counts was not renewed."""
         now = self._clock.seconds()
-        verdict = Verdict(found, now, now + self._lasts(found))
+        before = self.known(subject)
+        if isinstance(found, NoEvidence) and before is not None and before.verified is not None:
+            verdict = replace(before, renewable=now + REFUSED_SECONDS)
+        else:
+            verdict = self._verdict(found, now)
         for old in [each for each, kept in self._verdicts.items() if now >= kept.until]:
-            del self._verdicts[old]
+            self.forget(old)
         while len(self._verdicts) >= MAX_VERDICTS:
-            del self._verdicts[next(iter(self._verdicts))]
-        self._verdicts[subject] = verdict
+            self.forget(next(iter(self._verdicts)))
+        # Forgotten first: a verdict that is renewed is the youngest one.
+        self.forget(subject)
+        if now < verdict.until:
+            self._verdicts[subject] = verdict
+            self._chutes.setdefault(subject.chute, set()).add(subject)
         return verdict
+
+    def _verdict(self, found: Verified | Refusal | NoEvidence, now: float) -> Verdict:
+        lasts = self._lasts(found)
+        return Verdict(found, now, now + lasts, now + lasts * RENEWED_SHARE)
 
     def _lasts(self, found: Verified | Refusal | NoEvidence) -> float:
         if isinstance(found, Verified):
             # What it rests on may end earlier, and by the time of day.
-            return max(0.0, min(VERIFIED_SECONDS, found.expires - self._sources.wall()))
+            return max(0.0, min(self._verified_seconds, found.expires - self._sources.wall()))
         if found is NoEvidence.UNATTESTABLE:
             return UNATTESTABLE_SECONDS
-        return REFUSED_SECONDS
+        return 0.0 if found is NoEvidence.UNAUTHORIZED else REFUSED_SECONDS

@@ -6,6 +6,7 @@ from collections import Counter
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -14,6 +15,7 @@ from autopilot.attestation.nonce_pool import (
     DISCOVERIES,
     MAX_POOLS,
     REMEMBERED,
+    REST_SECONDS,
     NoncePool,
     Place,
     PoolError,
@@ -149,11 +151,63 @@ class NonceTests(PoolTestCase):
         assert ticket is not None
         self.assertTrue(ticket.nonce.startswith("2-"))
 
+    def test_refused_late(self) -> None:
+        """A nonce of a former pool that is refused late does not drop the present one."""
+        self.fill()
+        first, second = (self.pool.take(PLACE) for _ in range(2))
+        assert first is not None and second is not None
+        self.pool.drop(PLACE, first.nonce)
+        self.assertIsNone(self.pool.take(PLACE))
+        self.fill()
+        self.pool.drop(PLACE, second.nonce)
+        self.assertEqual(self.pool.left(PLACE), 50)
+
+    def test_preferred(self) -> None:
+        """The preferred instance is taken while it is usable and has a nonce."""
+        self.fill(found=discovery(3, 2))
+        taken = [self.pool.take(PLACE, prefer="id-2") for _ in range(3)]
+        ids = [each.instance.instance_id for each in taken if each is not None]
+        self.assertEqual(ids, ["id-2", "id-2", "id-0"])
+        unusable = self.pool.take(PLACE, {"id-0", "id-1"}, prefer="id-2")
+        assert unusable is not None
+        self.assertEqual(unusable.instance.instance_id, "id-1")
+
+    def test_listed_twice(self) -> None:
+        """A nonce that is listed for two instances is taken once."""
+        both = tuple(DiscoveredInstance(each, "key", ("same",)) for each in ("a", "b"))
+        self.fill(found=Discovery(both, 55))
+        self.assertIsNotNone(self.pool.take(PLACE))
+        self.assertIsNone(self.pool.take(PLACE))
+
+    def test_removed(self) -> None:
+        """An instance that is gone takes its nonces with it."""
+        self.fill(found=discovery(2, 3))
+        self.pool.remove(PLACE, "id-0")
+        self.pool.remove(OTHER, "id-0")
+        self.assertEqual(self.pool.left(PLACE), 3)
+        self.assertFalse(self.pool.has(OTHER, "id-0"))
+        self.assertTrue(self.pool.has(PLACE, "id-1"))
+        self.assertFalse(self.pool.has(PLACE, "absent"))
+        self.assertEqual([each.instance_id for each in self.pool.instances(PLACE)], ["id-1"])
+
+    def test_overview(self) -> None:
+        """A client's chutes and all pools are listed until they expire."""
+        self.fill()
+        self.fill(OTHER)
+        self.assertEqual(sorted(self.pool.chutes(b"client")), ["chute", "other chute"])
+        self.pool.drop(OTHER)
+        self.assertEqual(
+            [(place, stock.count()) for place, stock in self.pool.stocks()], [(PLACE, 50)]
+        )
+        self.clock.advance(55)
+        self.assertEqual(list(self.pool.stocks()), [])
+        self.assertEqual(list(self.pool.chutes(b"client")), [])
+
     def test_bounded(self) -> None:
         """There are never more pools than the limit: the oldest gives way."""
         for number in range(MAX_POOLS + 1):
             self.clock.advance(0.001 if number % DISCOVERIES else 60)
-            self.fill(Place(b"%d" % number, "chute"), discovery(1, 1, seconds=1e9))
+            self.fill(Place(b"%d" % number, "chute"), discovery(1, 1, number, 1e9))
         self.assertIsNone(self.pool.take(Place(b"0", "chute")))
         for number in (1, MAX_POOLS):
             self.assertIsNotNone(self.pool.take(Place(b"%d" % number, "chute")))
@@ -193,8 +247,11 @@ class DiscoveryTests(PoolTestCase):
     def test_broken_fetch(self) -> None:
         """A fetch that raises fails what waits, and does not block the pool."""
         pool = NoncePool(self.clock, lambda *_given: 1 // 0)  # type: ignore[arg-type]
-        for _ in range(2):
-            self.failureResultOf(pool.discover(PLACE, "Bearer a"), PoolError)
+        with capturedLogs() as logs:
+            for _ in range(2):
+                self.failureResultOf(pool.discover(PLACE, "Bearer a"), PoolError)
+                self.clock.advance(REST_SECONDS)
+        self.assertEqual(len(logs), 2)
 
     def test_again(self) -> None:
         """After a discovery, the next one is another."""
@@ -203,15 +260,40 @@ class DiscoveryTests(PoolTestCase):
         self.assertEqual(len(self.asked), 2)
 
     def test_failure(self) -> None:
-        """All that wait fail, and nothing is logged; what the platform said is not passed on."""
+        """All that wait fail; what the platform said is neither passed on nor logged."""
         waiting = [self.pool.discover(PLACE, "Bearer a") for _ in range(3)]
-        self.fetches[0].errback(Failure(ValueError("canary")))
+        with capturedLogs() as logs:
+            self.fetches[0].errback(Failure(ValueError("canary")))
+        self.assertNotIn("canary", repr(logs))
         for each in waiting:
             error = self.failureResultOf(each, PoolError).value
             assert isinstance(error, PoolError)
             self.assertIs(error.fault, PoolFault.FAILED)
             self.assertNotIn("canary", str(error))
+
+    def test_rest(self) -> None:
+        """A pool whose discovery failed rests, so that it does not use up the budget of others."""
+        waiting = self.pool.discover(PLACE, "Bearer a")
+        self.fetches[0].errback(PoolError(PoolFault.UNAUTHORIZED, status=402))
+        self.failureResultOf(waiting, PoolError)
+        self.clock.advance(REST_SECONDS - 1)
+        error = self.refusal()
+        self.assertEqual(
+            (error.fault, error.status, error.retry_after), (PoolFault.UNAUTHORIZED, 402, 1)
+        )
+        self.assertEqual(len(self.asked), 1)
+        self.fill(OTHER)
+        self.clock.advance(1)
         self.fill()
+
+    def test_rests_are_bounded(self) -> None:
+        """No more rests are remembered than there may be pools."""
+        for number in range(MAX_POOLS + 1):
+            self.clock.advance(0.001 if number % DISCOVERIES else 60)
+            waiting = self.pool.discover(Place(b"%d" % number, "chute"), "Bearer a")
+            self.fetches[-1].errback(PoolError(PoolFault.FAILED))
+            self.failureResultOf(waiting, PoolError)
+        self.assertEqual(len(self.pool._rests), MAX_POOLS)
 
     def test_own_errors(self) -> None:
         """A fetch may say itself that the platform limits discoveries."""

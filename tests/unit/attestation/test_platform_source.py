@@ -51,7 +51,10 @@ class PlatformSourceTests(SynchronousTestCase):
         """A limit differs from other failures, and no text is passed on."""
         for answer, fault, after in (
             (detail(429, "canary"), PoolFault.LIMITED, 60),
-            (detail(401, "canary"), PoolFault.FAILED, 0),
+            (detail(401, "canary"), PoolFault.UNAUTHORIZED, 0),
+            (detail(402, "canary"), PoolFault.UNAUTHORIZED, 0),
+            (detail(403, "canary"), PoolFault.UNAUTHORIZED, 0),
+            (detail(404, "canary"), PoolFault.FAILED, 0),
             (detail(500, "canary"), PoolFault.FAILED, 0),
             (FetchedResponse(200, b"[]"), PoolFault.FAILED, 0),
             (FetchError(NETWORK, "canary"), PoolFault.FAILED, 0),
@@ -60,6 +63,9 @@ class PlatformSourceTests(SynchronousTestCase):
             error = self.failureResultOf(self.source.discover(CHUTE, BEARER), PoolError).value
             assert isinstance(error, PoolError)
             self.assertEqual((error.fault, error.retry_after), (fault, after))
+            refused = fault is PoolFault.UNAUTHORIZED
+            assert isinstance(answer, FetchedResponse) or not refused
+            self.assertEqual(error.status, answer.status if refused else None)
             self.assertNotIn("canary", str(error))
 
     def test_evidence(self) -> None:
@@ -78,7 +84,8 @@ class PlatformSourceTests(SynchronousTestCase):
             (detail(400, old), NoEvidence.UNATTESTABLE),
             (detail(400, undeployed), NoEvidence.UNATTESTABLE),
             (detail(400, "Nonce must be 64 hex characters."), NoEvidence.UNANSWERED),
-            (detail(403, "canary"), NoEvidence.UNANSWERED),
+            (detail(401, "canary"), NoEvidence.UNAUTHORIZED),
+            (detail(403, "canary"), NoEvidence.UNAUTHORIZED),
             (detail(404, "canary"), NoEvidence.UNANSWERED),
             (detail(429, "canary"), NoEvidence.UNANSWERED),
             (detail(502, "canary"), NoEvidence.UNANSWERED),
