@@ -64,6 +64,8 @@ class Cause(StrEnum):
     """Nothing can be attested at present: the measurements are missing."""
     LIBRARY = "library"
     """The packages that verify evidence are missing."""
+    INTERNAL = "internal"
+    """A bug of ours, which the log has."""
     UNAUTHORIZED = "unauthorized"
     """The platform refuses the client's key: final, with its ``status``."""
 
