@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
 from autopilot.settings.certificates import is_readable_by_all
+from autopilot.settings.network import is_loopback
 from autopilot.settings.proxies import has_effect
 from autopilot.settings.schema import DECLARED, Settings
 from autopilot.settings.types import AUTO, quoted
@@ -22,6 +23,7 @@ def settings_warnings(settings: Settings) -> tuple[str, ...]:
         *_without_effect(settings),
         *_no_name_to_ask_for(settings),
         *_readable_key(settings),
+        *_readable_prompts(settings),
     )
 
 
@@ -32,6 +34,20 @@ def _readable_key(settings: Settings) -> Iterator[str]:
         yield (
             f"TLS_KEY_FILE: every user of this host can read {quoted(path)}; restrict it with"
             " chmod o-r"
+        )
+
+
+def _readable_prompts(settings: Settings) -> Iterator[str]:
+    """Yield where prompts that are to be private may come over a network without TLS."""
+    if settings.private == "off" or settings.tls_cert_file is not None:
+        return
+    in_front = settings.trust_proxy_headers and settings.trusted_proxy_cidrs
+    if not in_front and not is_loopback(f"http://{settings.listen_addr}"):
+        yield (
+            f"PRIVATE={settings.private} encrypts from this router on, and"
+            f" LISTEN_ADDR={settings.listen_addr} takes prompts from other machines without TLS;"
+            " listen on 127.0.0.1, set TLS_CERT_FILE and TLS_KEY_FILE, or name a proxy with TLS in"
+            " TRUSTED_PROXY_CIDRS with TRUST_PROXY_HEADERS=true"
         )
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+from tempfile import NamedTemporaryFile
 from typing import Any
 
+from trustme import CA
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.settings import Settings, settings_warnings
@@ -86,3 +89,49 @@ class AliasTests(SynchronousTestCase):
                 ),
             ),
         )
+
+
+class ReadablePromptsTests(SynchronousTestCase):
+    """Private mode on a port that other machines reach."""
+
+    def warned(self, **given: Any) -> bool:
+        """Return whether there is the warning."""
+        found = settings_warnings(Settings(**given))
+        return any("takes prompts from other machines without TLS" in each for each in found)
+
+    def test_addresses(self) -> None:
+        """Any address but this machine's own is a reason, as is the default."""
+        for mode in ("ask", "always"):
+            self.assertTrue(self.warned(private=mode))
+            for address in ("0.0.0.0:80", "[::]:80", "10.1.2.3:80", "router.example:80"):
+                self.assertTrue(self.warned(private=mode, listen_addr=address), address)
+            for address in ("127.0.0.1:80", "127.9.9.9:0", "[::1]:80", "localhost:80"):
+                self.assertFalse(self.warned(private=mode, listen_addr=address), address)
+
+    def test_off(self) -> None:
+        """Without private mode nothing is promised."""
+        self.assertFalse(self.warned(listen_addr="0.0.0.0:80"))
+
+    def test_behind_tls(self) -> None:
+        """A proxy that is trusted speaks TLS, as far as the operator says; headers alone do not."""
+        trusted = {"trusted_proxy_cidrs": (ip_network("10.0.0.0/8"),)}
+        self.assertTrue(self.warned(private="ask", **trusted))
+        self.assertFalse(self.warned(private="ask", **trusted, trust_proxy_headers=True))
+
+    def test_own_certificate(self) -> None:
+        """A certificate of the router's own needs nothing in front."""
+        with NamedTemporaryFile() as cert, NamedTemporaryFile() as key:
+            made = CA().issue_cert("router.example")
+            made.cert_chain_pems[0].write_to_path(cert.name)
+            made.private_key_pem.write_to_path(key.name)
+            self.assertFalse(
+                self.warned(private="ask", tls_cert_file=cert.name, tls_key_file=key.name)
+            )
+
+    def test_words(self) -> None:
+        """It names the settings, their values, and what to do, on one line."""
+        (text,) = settings_warnings(Settings(private="always"))
+        self.assertIn("PRIVATE=always", text)
+        self.assertIn("LISTEN_ADDR=0.0.0.0:8080", text)
+        self.assertIn("TLS_CERT_FILE", text)
+        self.assertNotIn("\n", text)
