@@ -5,7 +5,8 @@ are set, and their sources. dns, tcp, tls: each configured server resolves, acce
 has a trusted certificate. store: the store of STATE_URL, if it is set, accepts connections, the
 password and a write. feed: both feeds can be read; shows the age of their numbers. key: the
 platform accepts CHUTES_API_KEY, if it is set; the key is sent to API_BASE_URL only, and never
-shown. router: the router at --router is healthy and ready.
+shown. private: unless PRIVATE is off, its packages are there, Intel's data and the measurements can
+be fetched, and the clock is right. router: the router at --router is healthy and ready.
 
 With --json the output is one object: "ok", "checks" (each with check, subject, state: ok, warn,
 fail or skip, detail and remedy) and "settings" (each with name, value, origin; secrets hidden).
@@ -28,6 +29,7 @@ from autopilot.cli.check_config import Configuration, configuration
 from autopilot.cli.check_feeds import check_feeds
 from autopilot.cli.check_key import check_key
 from autopilot.cli.check_network import check_network
+from autopilot.cli.check_private import check_private
 from autopilot.cli.check_result import CheckResult, CheckState
 from autopilot.cli.check_router import check_router
 from autopilot.cli.check_store import check_store
@@ -47,7 +49,7 @@ EXAMPLES = """\
   autopilot check --json | jq -r '.checks[] | select(.state == "fail")'
 """
 
-GROUPS: Final = ("config", "network", "store", "feeds", "key", "router")
+GROUPS: Final = ("config", "network", "store", "feeds", "key", "private", "router")
 _LOOKS: Final = {
     CheckState.OK: "good",
     CheckState.WARN: "doubt",
@@ -149,6 +151,7 @@ class _LaterChecks:
             ("store", "connecting to the store …", self._store),
             ("feeds", "fetching the feeds …", self._feeds),
             ("key", "checking the API key …", self._key),
+            ("private", "checking private mode …", self._private),
             ("router", "checking the router …", self._running),
         )
 
@@ -163,6 +166,9 @@ class _LaterChecks:
         key = os.environ.get("CHUTES_API_KEY", "")
         return [await check_key(*self._client, self._settings.api_base_url, key, self._timeout)]
 
+    async def _private(self) -> Sequence[CheckResult]:
+        return await check_private(*self._client, self._settings, self._timeout, time.time)
+
     async def _running(self) -> Sequence[CheckResult]:
         assert self._router is not None
         return await check_router(*self._client, self._router, self._timeout)
@@ -171,9 +177,9 @@ class _LaterChecks:
 def _say(console: Console, result: CheckResult) -> None:
     state = console.painted(f"{result.state:<4}", _LOOKS[result.state])
     subject = f"{printable(result.subject)}: " if result.subject else ""
-    console.say(f"{state}  {result.check:<6}  {subject}{printable(result.detail)}")
+    console.say(f"{state}  {result.check:<7}  {subject}{printable(result.detail)}")
     if result.remedy:
-        console.say(f"{'':14}{printable(result.remedy)}")
+        console.say(f"{'':15}{printable(result.remedy)}")
 
 
 def in_json(good: bool, results: list[CheckResult], found: Configuration) -> dict[str, object]:

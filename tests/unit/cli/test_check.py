@@ -58,7 +58,7 @@ class ConfigTests(CheckTestCase):
         status, said = self.ask("check", "--only", "config")
         self.assertEqual(
             said,
-            f"ok    config  {len(DECLARED)} settings are valid, 3 of them set; by environment:"
+            f"ok    config   {len(DECLARED)} settings are valid, 3 of them set; by environment:"
             " LISTEN_ADDR, STICKY_HASH_KEY; by .env: COOLDOWN_MS\n",
         )
         self.assertEqual(status, 0)
@@ -258,7 +258,7 @@ class KeyTests(CheckTestCase):
             self.assertIn(remedy, found["remedy"])
             seen.add((found["detail"], found["remedy"]))
             shown = self.ask("check", "--only", "key")[1].splitlines()
-            self.assertEqual(shown[1], f"{'':14}{found['remedy']}")
+            self.assertEqual(shown[1], f"{'':15}{found['remedy']}")
         self.assertEqual(len(seen), 7)
 
     def test_not_asked(self) -> None:
