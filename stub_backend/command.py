@@ -60,6 +60,7 @@ def parse(arguments: Sequence[str]) -> StubOptions:
         huge_bytes=given.huge_bytes,
         keep_alive=given.keep_alive_ms / 1000,
         require_auth=given.require_auth,
+        edge_rate=given.edge_rate,
         measured_ago=None if given.measured_ago_ms is None else given.measured_ago_ms / 1000,
     )
 
@@ -122,6 +123,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_population(parser)
     _add_speed(parser)
     add("--require-auth", action="store_true", help="respond 401 to calls without a key")
+    add(
+        "--edge-rate",
+        type=_at_least(0),
+        default=_DEFAULTS.edge_rate,
+        help="calls a minute with one key beyond which the edge bans it; 0: any number",
+    )
     return parser
 
 

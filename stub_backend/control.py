@@ -8,6 +8,7 @@ from typing import Any
 
 from stub_backend.attestation import Attestation
 from stub_backend.e2e import EndToEnd
+from stub_backend.edge import Edge
 from stub_backend.evidence import Evidence
 from stub_backend.feeds import Feeds
 from stub_backend.ledger import Ledger
@@ -38,6 +39,7 @@ class Control:
         end_to_end: EndToEnd,
         attestation: Attestation,
         scripts: Scripts,
+        edge: Edge,
         connections: Callable[[], Mapping[str, int]],
     ) -> None:
         self._log = log
@@ -48,13 +50,16 @@ class Control:
         self._end_to_end = end_to_end
         self._attestation = attestation
         self._scripts = scripts
+        self._edge = edge
         self._connections = connections
         self._commands: Mapping[tuple[str, str], Callable[[Any], object]] = {
             ("GET", "/stub/log"): self._read_log,
             ("GET", "/stub/opened"): lambda _body: self._log.opened,
             ("GET", "/stub/ledger"): lambda _body: self._ledger.as_json(),
             ("GET", "/stub/scenarios"): self._list_scenarios,
+            ("GET", "/stub/edge"): lambda _body: self._edge.as_json(),
             ("POST", "/stub/reset"): self._reset,
+            ("POST", "/stub/edge"): self._set_edge,
             ("POST", "/stub/feeds"): self._set_feeds,
             ("POST", "/stub/evidence"): self._set_evidence,
             ("POST", "/stub/attestation"): self._set_attestation,
@@ -73,11 +78,12 @@ class Control:
             return _json(400, {"error": str(error) or repr(error)})
 
     def reset(self) -> None:
-        """Clear log, ledger, prefix caches and scripts, and reset the feeds and the evidence."""
+        """Clear log, ledger, caches, scripts and the edge; reset the feeds and the evidence."""
         self._log.clear()
         self._ledger.clear()
         self._prefixes.clear()
         self._scripts.clear()
+        self._edge.reset()
         self._evidence.reset()
         self._end_to_end.reset()
         self._attestation.reset()
@@ -97,6 +103,10 @@ class Control:
     def _set_feeds(self, body: Any) -> object:
         self._feeds.behave(**{str(feed): str(mode) for feed, mode in body.items()})
         return {feed: mode.value for feed, mode in self._feeds.modes.items()}
+
+    def _set_edge(self, body: Any) -> object:
+        self._edge.behave(int(body["rate"]))
+        return {"ok": True}
 
     def _set_evidence(self, body: Any) -> object:
         self._evidence.behave(str(body["model"]), str(body["scenario"]))

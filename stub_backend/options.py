@@ -15,6 +15,7 @@ class StubOptions:
     long an idle connection stays open. With `prose`, answers are sentences for people instead of a
     number of `tokens` for tests. `attestation_kit` is a folder with keys, by which instances get
     genuine evidence of a synthetic world. With `scenario_tee`, the scenario models run in a TEE.
+    `edge_rate` is how many calls a minute the edge lets pass for each key; 0 is any number.
     """
 
     listen: str = "127.0.0.1:9100"
@@ -38,4 +39,5 @@ class StubOptions:
     huge_bytes: int = 50_000_000
     keep_alive: float = 60.0
     require_auth: bool = False
+    edge_rate: int = 0
     measured_ago: float | None = None

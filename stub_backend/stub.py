@@ -16,6 +16,7 @@ from stub_backend.attestation import Attestation
 from stub_backend.call import DIALECTS
 from stub_backend.control import Control
 from stub_backend.e2e import EndToEnd
+from stub_backend.edge import Edge
 from stub_backend.evidence import Evidence
 from stub_backend.evidence_scenarios import evidence_chutes
 from stub_backend.feed_bodies import price
@@ -106,6 +107,7 @@ class Stub:
         world = World.read(Path(kit)) if kit else None
         self.attestation = Attestation(self.end_to_end, world, self.evidence.limited)
         self.scripts = Scripts()
+        self.edge = Edge(options.edge_rate)
         self._control = Control(
             self.log,
             self.ledger,
@@ -115,6 +117,7 @@ class Stub:
             self.end_to_end,
             self.attestation,
             self.scripts,
+            self.edge,
             lambda: self.connections,
         )
         self.resource = Tree(
@@ -129,6 +132,7 @@ class Stub:
             self.log,
             self.ledger,
             self.prefixes,
+            self.edge,
             self._control,
         )
         self.site = StubSite(self.resource, clock, options.keep_alive)

@@ -17,6 +17,7 @@ from stub_backend.control import Control, control_path
 from stub_backend.dialect import Dialect, compact
 from stub_backend.e2e import PREFIX as E2E_PREFIX
 from stub_backend.e2e import EndToEnd, SealedCall
+from stub_backend.edge import Edge
 from stub_backend.evidence import Evidence
 from stub_backend.feeds import Feeds
 from stub_backend.ledger import Entry, Ledger
@@ -57,6 +58,7 @@ class Tree(Resource):
         log: Log,
         ledger: Ledger,
         prefixes: PrefixCache,
+        edge: Edge,
         control: Control,
     ) -> None:
         super().__init__()
@@ -71,6 +73,7 @@ class Tree(Resource):
         self._log = log
         self._ledger = ledger
         self._prefixes = prefixes
+        self._edge = edge
         self._control = control
 
     def render(self, request: Request) -> int:
@@ -92,7 +95,8 @@ class Tree(Resource):
             reused=_reused(request),
         )
         watch = _LoggedWatch(self._log, record.number)
-        steps = self._answer(record, path, body, watch)
+        page = None if path in FEED_PATHS else self._edge.admit(record)
+        steps = self._answer(record, path, body, watch) if page is None else _refuse(page, record)
         Player(request, steps, self._clock, watch).start()
         return NOT_DONE_YET
 
