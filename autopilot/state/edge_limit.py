@@ -1,0 +1,353 @@
+"""The account's governor: when a request may be sent without a ban by the platform's edge.
+
+It has a token bucket for each upstream key, which is known by a keyed hash alone, and a circuit for
+each key and for the router's address. First tries wait for a token, further calls do without one.
+A page of the edge opens the circuit: nothing is sent until the ban is over, then one probe, which
+closes it (wire §5.2). Everything else about time is computed in `autopilot.routing`.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from math import ceil, inf
+from typing import TYPE_CHECKING, Final
+
+from autopilot.routing import edge_circuit, token_bucket
+from autopilot.routing.token_bucket import Rate
+from autopilot.state.edge_account import (
+    ADDRESS,
+    Admission,
+    EdgeAccount,
+    EdgeConfig,
+    EdgePermit,
+    KeyStanding,
+)
+from autopilot.state.edge_counts import BANNED, PASSED, REFUSED, WAITED, WITHHELD, EdgeCounts
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
+
+MAX_KEYS: Final = 10_000
+"""Keys that are kept; the one used least recently makes room, unless it waits or is banned."""
+
+_STATED_FOR: Final = 3600.0
+_BANNED_KEYS: Final = 3
+_BANNED_WITHIN: Final = 60.0
+_PINNED_SKIPPED: Final = 8
+
+
+class EdgeGovernor:
+    """The buckets and circuits of all keys."""
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        config: EdgeConfig,
+        counts: EdgeCounts | None = None,
+        max_keys: int = MAX_KEYS,
+    ) -> None:
+        self._clock = clock
+        self._config = config
+        self._max_keys = max_keys
+        self.counts = EdgeCounts() if counts is None else counts
+        self._address = EdgeAccount(ADDRESS)
+        # The one used least recently first.
+        self._accounts: OrderedDict[bytes, EdgeAccount] = OrderedDict()
+        self._waiting: dict[bytes, EdgeAccount] = {}
+        self._paged: dict[bytes, float] = {}
+
+    def configure(self, config: EdgeConfig) -> None:
+        """Apply other rules, to those that wait as well."""
+        self._config = config
+        for account in tuple(self._waiting.values()):
+            self._grant(account)
+
+    def permit(self, key: bytes, conversation: bytes, resolved: Callable[[], None]) -> EdgePermit:
+        """Return the permit of a request, by the hash of its key and that of its conversation.
+
+        `close` it on every path.
+        """
+        return EdgePermit(self._account(key), conversation, resolved)
+
+    def draw(self, key: bytes = ADDRESS) -> bool:
+        """Return whether the router may make a call of its own now; if so, it counts.
+
+        Such a call is no probe, so that there is none until a request has ended a ban.
+        """
+        account = self._account(key)
+        if account.is_banned or self._address.is_banned:
+            self.counts.count(WITHHELD)
+            return False
+        return self._again(account, None)
+
+    def stated(self, key: bytes, limit: float) -> None:
+        """Note the limit that the platform states for a key.
+
+        It states none for the calls of a private chute, which says nothing about the others: so a
+        number counts for an hour.
+        """
+        account, now = self._account(key), self._clock.seconds()
+        counts = account.stated not in (None, inf) and now - account.stated_at < _STATED_FOR
+        if limit <= 0 or (limit == inf and counts):
+            return
+        account.stated_at = now
+        if account.stated != limit:
+            account.stated = limit
+            self._grant(account)
+
+    def standing(self, most: int) -> list[KeyStanding]:
+        """Return the address and the keys of which something is to be seen, the latest first."""
+        now, shown = self._clock.seconds(), [self._standing(self._address)]
+        for account in reversed(self._accounts.values()):
+            if len(shown) > most:
+                break
+            rate = self._rate(account)
+            full = token_bucket.available(account.bucket, rate, now) >= rate.burst
+            if not full or account.queue or account.is_banned:
+                shown.append(self._standing(account))
+        return shown
+
+    @property
+    def waiting(self) -> int:
+        """The number of requests that wait."""
+        return sum(len(each.queue) for each in self._waiting.values())
+
+    @property
+    def banned(self) -> int:
+        """The number of keys that are banned; the address counts as one."""
+        accounts = (self._address, *self._accounts.values())
+        return sum(each.is_banned for each in accounts)
+
+    def close(self) -> None:
+        """Hold no call of the clock any more."""
+        for account in tuple(self._waiting.values()):
+            self._cancel(account)
+
+    # -- tokens
+
+    def _rate(self, account: EdgeAccount) -> Rate:
+        config, stated = self._config, account.stated
+        return Rate.of(min(config.most, config.usual if stated is None else stated))
+
+    def _take(self, account: EdgeAccount, now: float) -> bool:
+        """Take a token, if there is one."""
+        bucket = token_bucket.take(account.bucket, self._rate(account), now)
+        if bucket is None:
+            return False
+        account.bucket = bucket
+        return True
+
+    def _seconds_to(self, account: EdgeAccount, tokens: int, now: float) -> float:
+        """Return the seconds until an account has this many tokens."""
+        return token_bucket.wait(account.bucket, self._rate(account), now, tokens)
+
+    # -- the calls of requests
+
+    def begin(self, permit: EdgePermit) -> Admission:
+        """Ask for the first call of a request."""
+        account, now = permit.account, self._clock.seconds()
+        if self._banned_until(account, now) > now:
+            self.counts.count(BANNED)
+            return Admission.BANNED
+        if not account.queue and self._is_free(account, None) and self._take(account, now):
+            self._probe(account, permit)
+            self.counts.count(PASSED)
+            return Admission.SENT
+        permit.waits_since = now
+        account.queue.add(permit.conversation, permit)
+        self._waiting[account.key] = account
+        self._schedule(account, now)
+        return Admission.WAITS
+
+    def may_follow(self, permit: EdgePermit) -> bool:
+        """Return whether a request could make a further call now, without counting one."""
+        return self._has_token(permit.account, permit)
+
+    def again(self, permit: EdgePermit) -> bool:
+        """Return whether a request may make a further call now; if so, it counts."""
+        return self._again(permit.account, permit)
+
+    def give_up(self, permit: EdgePermit) -> None:
+        """Note that a request that waits is refused."""
+        self.counts.count(REFUSED)
+        self.close_permit(permit)
+
+    def retry_after(self, permit: EdgePermit) -> int:
+        """Return the seconds after which a request that is refused may be sent."""
+        account, now = permit.account, self._clock.seconds()
+        until = self._banned_until(account, now)
+        if until > now:
+            seconds = until - now
+        else:
+            seconds = self._seconds_to(account, len(account.queue) + 1, now)
+        return max(1, ceil(seconds))
+
+    def close_permit(self, permit: EdgePermit) -> None:
+        """End a request's calls; another one may take its turn, or probe in its place."""
+        account = permit.account
+        if permit.waits_since is not None:
+            permit.waits_since = None
+            account.queue.remove(permit.conversation, permit)
+            if not account.queue:
+                self._rest(account)
+        if account.prober is permit or self._address.prober is permit:
+            # It saw nothing of the edge.
+            self._end_probe(permit, is_over=False)
+
+    def _has_token(self, account: EdgeAccount, permit: EdgePermit | None) -> bool:
+        now = self._clock.seconds()
+        return (
+            not account.queue
+            and self._banned_until(account, now) <= now
+            and self._is_free(account, permit)
+            and self._seconds_to(account, 1, now) == 0.0
+        )
+
+    def _again(self, account: EdgeAccount, permit: EdgePermit | None) -> bool:
+        if not self._has_token(account, permit) or not self._take(account, self._clock.seconds()):
+            self.counts.count(WITHHELD)
+            return False
+        if permit is not None:
+            self._probe(account, permit)
+        self.counts.count(PASSED)
+        return True
+
+    def _grant(self, account: EdgeAccount) -> None:
+        """Let those send whose turn it is, and schedule the next one's."""
+        self._cancel(account)
+        now = self._clock.seconds()
+        while account.queue and self._is_free(account, None) and self._take(account, now):
+            permit = account.queue.pop()
+            self._probe(account, permit)
+            self._resolve(permit, WAITED, now)
+        if account.queue:
+            self._schedule(account, now)
+        else:
+            self._rest(account)
+
+    def _resolve(self, permit: EdgePermit, outcome: str, now: float) -> None:
+        since, permit.waits_since = permit.waits_since, None
+        self.counts.count(outcome)
+        if outcome is WAITED and since is not None:
+            self.counts.waits.observe(now - since)
+        permit.resolved()
+
+    def _schedule(self, account: EdgeAccount, now: float) -> None:
+        """Wait for the next token, unless a probe is on its way: its end continues."""
+        if account.call is None and self._is_free(account, None):
+            seconds = self._seconds_to(account, 1, now)
+            account.call = self._clock.callLater(seconds, self._due, account)
+
+    def _due(self, account: EdgeAccount) -> None:
+        account.call = None
+        self._grant(account)
+
+    def _rest(self, account: EdgeAccount) -> None:
+        """Hold nothing for an account whose queue is empty."""
+        self._cancel(account)
+        self._waiting.pop(account.key, None)
+
+    # -- bans
+
+    def answered(self, permit: EdgePermit) -> None:
+        """Note that a request has got something else than the edge's page: a ban is over."""
+        if permit.account.prober is permit or self._address.prober is permit:
+            self._end_probe(permit, is_over=True)
+
+    def page(self, permit: EdgePermit, told: float | None) -> None:
+        """Note the edge's page, which begins a ban; ``told`` is how long it says that it lasts."""
+        account, now = permit.account, self._clock.seconds()
+        self.counts.pages.values[()] += 1
+        probed_address = self._address.prober is permit
+        self._ban(account, told, now)
+        if account is self._address:
+            return
+        self._paged[account.key] = now
+        for key in [key for key, at in self._paged.items() if now - at > _BANNED_WITHIN]:
+            del self._paged[key]
+        # So many keys at a time are not banned for what each of them did.
+        if probed_address or len(self._paged) >= _BANNED_KEYS:
+            self._ban(self._address, told, now)
+
+    def _banned_until(self, account: EdgeAccount, now: float) -> float:
+        if not (account.is_banned or self._address.is_banned):  # the usual case without a call
+            return -inf
+        return max(account.banned_until(now), self._address.banned_until(now))
+
+    def _is_free(self, account: EdgeAccount, permit: EdgePermit | None) -> bool:
+        return account.is_free_for(permit) and self._address.is_free_for(permit)
+
+    def _probe(self, account: EdgeAccount, permit: EdgePermit) -> None:
+        """Note that this request shows whether a ban is over, if there is one."""
+        for each in (account, self._address):
+            if each.is_banned:
+                each.prober = permit
+
+    def _end_probe(self, permit: EdgePermit, *, is_over: bool) -> None:
+        for each in (permit.account, self._address):
+            if each.prober is not permit:
+                continue
+            each.prober = None
+            if is_over:
+                each.is_banned = False
+                self._paged.pop(each.key, None)
+            held = tuple(self._waiting.values()) if each is self._address else (each,)
+            for account in held:
+                if account.queue:
+                    self._grant(account)
+
+    def _ban(self, account: EdgeAccount, told: float | None, now: float) -> None:
+        """Begin a ban; a page that answers a call from before it changes nothing."""
+        account.prober = None
+        if account.banned_until(now) > now:
+            return
+        account.ban = edge_circuit.ban(account.ban, told, now)
+        account.is_banned = True
+        waiting = tuple(self._waiting.values()) if account is self._address else (account,)
+        for each in waiting:
+            self._rest(each)
+            while each.queue:
+                permit = each.queue.pop()
+                permit.banned = True
+                self._resolve(permit, BANNED, now)
+
+    # -- accounts
+
+    def _account(self, key: bytes) -> EdgeAccount:
+        if key == ADDRESS:
+            return self._address
+        accounts = self._accounts
+        account = accounts.get(key)
+        if account is not None:
+            accounts.move_to_end(key)
+            return account
+        if len(accounts) >= self._max_keys:
+            self._make_room()
+        account = accounts[key] = EdgeAccount(key)
+        return account
+
+    def _make_room(self) -> None:
+        """Forget the key that was used least recently, unless it waits or is banned."""
+        accounts = self._accounts
+        for _ in range(_PINNED_SKIPPED):
+            account = next(iter(accounts.values()))
+            if not (account.queue or account.is_banned):
+                break
+            accounts.move_to_end(account.key)
+        accounts.popitem(last=False)
+
+    def _standing(self, account: EdgeAccount) -> KeyStanding:
+        now, rate = self._clock.seconds(), self._rate(account)
+        return KeyStanding(
+            account.key,
+            rate.per_minute,
+            token_bucket.available(account.bucket, rate, now),
+            len(account.queue),
+            max(0.0, account.banned_until(now) - now),
+        )
+
+    def _cancel(self, account: EdgeAccount) -> None:
+        call, account.call = account.call, None
+        if call is not None and call.active():
+            call.cancel()
