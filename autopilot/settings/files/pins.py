@@ -12,9 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from msgspec import DecodeError
-from msgspec.json import Decoder
-
 from autopilot.settings.types import ReadableFile
 
 PUBLISHED: Final = "published"
@@ -27,7 +24,6 @@ _HEX: Final = re.compile(r"[0-9A-Fa-f]{96}")
 # A label is shown in a response header, in quotes.
 _LABEL: Final = re.compile(r"[ !#-\[\]-~]{1,100}")
 _REGISTERS: Final = ("RTMR0", "RTMR1", "RTMR2", "RTMR3")
-_rows = Decoder(list[Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +101,11 @@ def _listed(path: str) -> list[Any]:
         body = file.read(_MAX_BYTES + 1)
     if len(body) > _MAX_BYTES:
         raise ValueError(f"longer than {_MAX_BYTES} bytes")
+    # It takes milliseconds, and most routers have no such file.
+    from msgspec import DecodeError, json
+
     try:
-        listed = _rows.decode(body)
+        listed = json.decode(body, type=list[Any])
     except (DecodeError, UnicodeDecodeError, RecursionError):
         raise ValueError("not a JSON list of rows") from None
     if len(listed) > _MAX_ROWS:
