@@ -21,6 +21,7 @@ from autopilot.cli import (
     evidence,
     explain,
     health,
+    keys,
     prompt,
     rank,
     start,
@@ -54,6 +55,7 @@ SUB_COMMANDS: Final[Sequence[SubCommand]] = (
     evidence,
     watch,
     workers,
+    keys,
     completion,
 )
 
@@ -61,7 +63,7 @@ GROUPS: Final[Sequence[tuple[str, Sequence[Described]]]] = (
     ("start", (start, demo, workers)),
     ("ask", (prompt, rank, explain)),
     ("inspect", (check, health, watch, evidence)),
-    ("set up", (completion,)),
+    ("set up", (keys, completion)),
 )
 """Every sub-command, in the order and under the headings of the help."""
 

@@ -25,6 +25,7 @@ _OPENAI_TYPES = {401: "authentication_error", 429: "rate_limit_error"}
 _ANTHROPIC_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
+    402: "billing_error",
     403: "permission_error",
     404: "not_found_error",
     413: "request_too_large",
@@ -147,6 +148,8 @@ def error_fields(error: RouterError) -> list[Field]:
         fields.append((SHOULD_RETRY, b"true"))
     if error.tried is not None:
         fields += tried_fields(error.tried)
+    if error.fields:
+        fields += error.fields
     return fields
 
 

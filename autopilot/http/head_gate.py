@@ -79,6 +79,9 @@ class HeadGate:
         keys = self.keys
         if path in keys.paths and (error := keys.refusal(path, named)) is not None:
             return error
+        known = keys.known
+        if known is not None and (error := known.refusal(path, named)) is not None:
+            return error
         too_long = length is not None and length > max_body
         error = admission.admit(named, 0 if too_long or length is None else length)
         if error is not None:

@@ -7,10 +7,12 @@ a key is valid.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from autopilot.http.headers import Named
 from autopilot.routing.router_error import RouterError
 
-_MISSING_KEY = RouterError(
+MISSING_KEY = RouterError(
     401,
     "missing_key",
     "The request has no API key. Send 'Authorization: Bearer' and your key; on /v1/messages also"
@@ -27,14 +29,25 @@ _SPACE = ord(" ")  # an int: `in` finds it in bytes at a third of the cost
 _SCHEMES = frozenset({b"bearer", b"basic"})
 
 
-class KeyGate:
-    """Refuses requests without a key to the paths that require one."""
+class KnownKeys(Protocol):
+    """The keys with which clients may use the router."""
 
-    __slots__ = ("paths",)
+    def refusal(self, path: bytes, named: Named) -> RouterError | None:
+        """Return the error for a request without one of them, or whose key has nothing left."""
+
+
+class KeyGate:
+    """Refuses requests without a key to the paths that require one.
+
+    ``known`` are the operator's own keys: with them, all others are refused on every path.
+    """
+
+    __slots__ = ("known", "paths")
 
     def __init__(self, paths: frozenset[bytes] = frozenset()) -> None:
         self.paths = paths
         """The paths that require a key; replaced on a reload."""
+        self.known: KnownKeys | None = None
 
     def refusal(self, path: bytes, named: Named) -> RouterError | None:
         """Return the error if ``path`` requires a key and the fields have none."""
@@ -44,7 +57,18 @@ class KeyGate:
         for value in named.get(b"authorization", ()):
             if _SPACE in value.strip() or _is_key(value):
                 return None
-        return None if _has_other_key(path, named) else _MISSING_KEY
+        return None if _has_other_key(path, named) else MISSING_KEY
+
+
+def credentials(path: bytes, named: Named) -> list[bytes]:
+    """Return the keys that a request has: in the order of contract §5, without their schemes.
+
+    Like the platform, it takes the last word of a credential, whatever its scheme.
+    """
+    given = [value.split()[-1] for value in named.get(b"authorization", ()) if _is_key(value)]
+    if path.startswith(_MESSAGES):
+        given += [value.strip() for value in named.get(b"x-api-key", ()) if value.strip()]
+    return given
 
 
 def is_signed(named: Named) -> bool:

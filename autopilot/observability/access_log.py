@@ -146,6 +146,7 @@ def _message(record: RequestRecord, worker: int | None) -> str:
         f"bytes={record.bytes}",
         None if record.usage is None else f"tokens={usage_text(record)}",
         None if record.cost_picodollars is None else f"cost={cost_text(record)}",
+        None if record.key is None else f"key={record.key}",
         f"endpoint={record.endpoint}" if record.endpoint else None,
         None if record.stream is None else f"stream={'true' if record.stream else 'false'}",
         None if record.reason is None else f"reason={record.reason}",

@@ -102,7 +102,8 @@ class RequestRecord(Struct, frozen=True, gc=False):
     ``affinity_why``: why it had not; None if it had, under a direct name, and before commit.
     ``usage``: the tokens of the answer as the upstream reported them; None if it reported none.
     ``cost_picodollars``: what they cost, in millionths of a millionth of a US dollar; None if the
-    counts or the model's prices are not known.
+    counts or the model's prices are not known. ``key``: the name of the operator's own key that the
+    client used; None if there are no such keys, or if it had none of them.
     """
 
     req_id: str
@@ -128,6 +129,7 @@ class RequestRecord(Struct, frozen=True, gc=False):
     affinity_why: AffinityWhy | None = None
     usage: Usage | None = None
     cost_picodollars: int | None = None
+    key: str | None = None
 
 
 def milliseconds(seconds: float) -> float:

@@ -47,6 +47,7 @@ _PIECES = (
     ("bytes", "bytes={bytes}"),
     (_USAGE, f"tokens={{{_USAGE}}}"),
     (_COST, f"cost={{{_COST}}}"),
+    ("key", "key={key}"),
     ("endpoint", "endpoint={endpoint}"),
     ("stream", f"stream={{{_STREAM}}}"),
     ("reason", "reason={reason}"),

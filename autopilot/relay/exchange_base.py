@@ -227,7 +227,10 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
                 self._affinity_why,
                 usage,
                 cost,
+                None if (use := self._request.use) is None else use.name,
             )
+            if use is not None:
+                use.spend(record)
             try:
                 self._shared.record(record)
             except Exception:  # noqa: BLE001  an embedding application's callback
@@ -237,6 +240,8 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         finally:
             if self._charge is not None:
                 self._charge.release()
+            if self._request.use is not None:
+                self._request.use.end()
             self._shared.released(self)
         return _OVER
 

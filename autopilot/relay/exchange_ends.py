@@ -10,6 +10,8 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from autopilot.http.dialect import Dialect
 from autopilot.observability.records import (
     UPSTREAM_FAULTS,
@@ -187,9 +189,13 @@ class ExchangeEnds(ExchangeAttempts, has_steps=False):
         date = self._shared.date
         if now >= date.due:
             date.renew(now)
-        return committed_head(
+        committed = committed_head(
             head, request_id, selected, self._attempts, rechunk, date.value, tried, affinity, cost
         )
+        use = self._request.use
+        if use is None:
+            return committed
+        return structs.replace(committed, fields=use.marked(committed.fields))
 
     def _fail(self, reason: FailureReason, now: float) -> State:
         """Handle an attempt without a response to relay."""
@@ -215,7 +221,8 @@ class ExchangeEnds(ExchangeAttempts, has_steps=False):
         """Respond with an error of the router."""
         self._release()
         self._status, self._code, self._first_byte_at = error.status, error.code, now
-        self._response.refuse(error)
+        use = self._request.use
+        self._response.refuse(error if use is None else use.explained(error))
         self._responded = True
         usage, cost = self._held_usage()
         return self._conclude(own_error(error.status), now, usage=usage, cost=cost)

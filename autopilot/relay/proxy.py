@@ -38,11 +38,13 @@ from autopilot.request.parse import ParsedRequest, parse_request
 from autopilot.request.usage_option import ask_for_usage
 from autopilot.routing.eligible import NO_CANDIDATES, RETRY_AFTER
 from autopilot.routing.identity import Hasher, client_key, is_trusted
+from autopilot.routing.key_policy import permit
 from autopilot.routing.plan import Plan, RoutingState, displaced
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import DIRECT, GIVEN, ROUTE, Order, Selector
 from autopilot.routing.snapshot import Snapshot
 from autopilot.routing.why import GONE, OFF, AffinityWhy
+from autopilot.state.key_use import KeyUse
 from autopilot.state.tables import StateTables
 from autopilot.upstream.target import RequestTarget
 
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from autopilot.relay.downstream import ClientRequest, Downstream
     from autopilot.relay.trace import Trace, Tracer
     from autopilot.state.affinity import AffinityKey
+    from autopilot.state.own_keys import OwnKeys
     from autopilot.upstream.pool import Origin, Pool
 
 
@@ -92,12 +95,15 @@ class _PlannedRequest(Struct, frozen=True, gc=False):
 class _RefusedRequest(Struct, frozen=True, gc=False):
     """A request without a plan, and why; the kind of its selector and ``stream`` if it was read.
 
+    ``key`` is the name of the operator's own key that it had.
+
     Compare its `type`: with a class of msgspec's, `isinstance` takes four times as long.
     """
 
     error: RouterError
     mode: str = "none"
     stream: bool | None = None
+    key: str | None = None
 
 
 class Feeds(Protocol):
@@ -170,6 +176,8 @@ class Proxy:
         self.pseudonym = pseudonym
         self.ledger = ResourceLedger() if ledger is None else ledger
         self.refused = refused
+        self.keys: OwnKeys | None = None
+        """The operator's own keys, if only these may use the router; replaced on a reload."""
         self.draining = False
 
     @property
@@ -197,6 +205,8 @@ class Proxy:
         try:
             snapshot = self._feeds.snapshot
             planned = self._plan(request, snapshot, now)
+            if self.keys is not None:
+                planned = self._admitted(self.keys, request, planned, snapshot)
             if self._tracer is not None:
                 trace = self._trace(self._tracer, request, planned)
             exchange = (
@@ -223,6 +233,8 @@ class Proxy:
             )
         except Exception:  # noqa: BLE001  a bug; nothing was awaited, so nothing was cancelled
             self._failures.report("A request could not be planned")
+            if request.use is not None:
+                request.use.end()
             exchange = _RefusedRequest(INTERNAL)
         if type(exchange) is _RefusedRequest:
             self._refuse(exchange, request, response, snapshot, trace, now)
@@ -267,7 +279,7 @@ class Proxy:
             key, state = self._known(request, parsed, now)
         plan = parsed.plan(snapshot, rules, state)
         if not isinstance(plan, RouterError):
-            if request.path == COUNT_TOKENS:
+            if request.path == COUNT_TOKENS and self.keys is None:
                 # The model that the conversation's next request would try first (contract §1).
                 return _PlannedRequest(parsed, plan.first_only, None, None, None)
             remembered = state.remembered
@@ -280,6 +292,34 @@ class Proxy:
         if plan.code == NO_CANDIDATES:
             plan = replace(plan, retry_after=self._refreshed_in())
         return _RefusedRequest(plan, parsed.selector.mode, parsed.body.stream)
+
+    def _admitted(
+        self,
+        keys: OwnKeys,
+        request: ClientRequest,
+        planned: _PlannedRequest | _RefusedRequest,
+        snapshot: Snapshot,
+    ) -> _PlannedRequest | _RefusedRequest:
+        """Return the plan as far as the request's key allows it, and count the request."""
+        rules = keys.find(request.path, request.headers.named)
+        if isinstance(rules, RouterError):
+            return _RefusedRequest(rules)
+        if type(planned) is _RefusedRequest:
+            return structs.replace(planned, key=rules.name)
+        parsed = planned.parsed
+        mode, stream = parsed.selector.mode, parsed.body.stream
+        plan = permit(rules, parsed.selector, planned.plan, snapshot.catalog)
+        error = plan if isinstance(plan, RouterError) else keys.limited(rules)
+        if error is not None or isinstance(plan, RouterError):
+            assert error is not None
+            return _RefusedRequest(error, mode, stream, rules.name)
+        request.use = KeyUse(keys.budgets, rules)
+        if request.path == COUNT_TOKENS:
+            return _PlannedRequest(parsed, plan.first_only, None, None, None)
+        # What is not reported cannot be counted.
+        if rules.has_budget and not self._config.asks_usage and request.dialect is _COMPLETIONS:
+            parsed = _asking(parsed)
+        return structs.replace(planned, parsed=parsed, plan=plan)
 
     def _known(
         self, request: ClientRequest, parsed: ParsedRequest, now: float
@@ -386,6 +426,7 @@ class Proxy:
             endpoint=request.path.decode("ascii"),
             code=error.code,
             stream=refused.stream,
+            key=refused.key,
         )
         try:
             self._shared.record(record)

@@ -16,7 +16,7 @@ class RouterError:
     for people, and ``param`` the request member at fault. ``retry_after`` is the number of seconds
     after which a retry may succeed; None if that is unknown. ``tried`` lists the failed attempts if
     no candidate was left, so that the client does not try all of them again by itself. ``allow``
-    lists the methods that the path supports.
+    lists the methods that the path supports. ``fields`` are further header fields.
     """
 
     status: int
@@ -26,3 +26,4 @@ class RouterError:
     retry_after: int | None = None
     tried: bytes | None = None
     allow: bytes | None = None
+    fields: tuple[tuple[bytes, bytes], ...] = ()

@@ -21,6 +21,7 @@ from autopilot.settings.certificates import (
 )
 from autopilot.settings.declaration import Setting, SettingsError, problem_of
 from autopilot.settings.env_file import ENV_FILE, EnvFile
+from autopilot.settings.files.keys import KeysFile, KeysSetting
 from autopilot.settings.files.pins import PUBLISHED, PinFile, PinsSetting
 from autopilot.settings.files.routes import RoutesFile, RoutesSetting
 from autopilot.settings.merge import choose, merged
@@ -217,6 +218,14 @@ class Settings:
         Choice("auto", "on", "off"),
         "Respond 401 to requests without an API key instead of sending them on, as the platform's"
         " edge bans their sender for longer each time. auto: where the base URL is at chutes.ai.",
+        live=True,
+    )
+    keys_file: KeysFile | str | None = _setting(  # noqa: RUF009  frozen
+        "",
+        KeysSetting(),
+        "TOML file of the keys with which clients may use this router, and of each key's limits;"
+        " any other key is refused. Read again on SIGHUP; while it has a fault, the former keys"
+        " stay.",
         live=True,
     )
     failover_policy: str = _setting(
@@ -676,6 +685,15 @@ CONTRADICTIONS: tuple[tuple[tuple[str, ...], Callable[[Settings], bool], str], .
             and count_certificates(given.private_test_roots) != _TEST_ROOTS
         ),
         "the file does not hold two certificates in PEM, of quotes and of GPUs",
+    ),
+    (
+        ("USAGE", "KEYS_FILE"),
+        lambda given: (
+            given.usage == "off"
+            and isinstance(given.keys_file, KeysFile)
+            and given.keys_file.has_budgets
+        ),
+        "off counts nothing, and KEYS_FILE has budgets; set it to observe or request",
     ),
     (
         ("UPSTREAM_CA_FILE",),

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from autopilot.http.dialect import Dialect
     from autopilot.http.headers import Field
+    from autopilot.http.key_gate import KnownKeys
     from autopilot.observability.refusals import Refused
     from autopilot.relay.proxy import Proxy
     from autopilot.routing.router_error import RouterError
@@ -79,6 +80,10 @@ class RootResource(Resource):
         self._cors = cors
         for endpoint in self.endpoints.values():
             endpoint.cors = cors
+
+    def know_keys(self, keys: KnownKeys | None) -> None:
+        """Refuse every key but these from now on (None: accept all)."""
+        self.gate.keys.known = keys
 
     def require_key(self, dialects: Container[Dialect]) -> None:
         """Require a key from now on of requests to the endpoints of these dialects."""

@@ -64,6 +64,7 @@ from autopilot.wiring import mapping
 from autopilot.wiring.agent import PlatformAgent
 from autopilot.wiring.face import no_parent, of_whole, pages_by_place, shared_now
 from autopilot.wiring.feeds import control_plane, jitter, role_instrument
+from autopilot.wiring.keys import Keys
 from autopilot.wiring.role import Place, Role
 from autopilot.wiring.sharing import hub_of
 from autopilot.wiring.store import shared_store
@@ -173,6 +174,7 @@ class Parts:
         )
         self.exporting: OtlpExporter | None = None
         self.proxy = self._proxy(self._tracer(reactor, traces))
+        self.keys = Keys(self.clock.seconds, time.time)
         self.documents = ModelDocuments(mapping.own_names(settings), role.started)
         self.metrics.watch(self._gauges())
         self._sites: list[AutopilotSite] = []
@@ -194,6 +196,7 @@ class Parts:
         for tree in self._shared:
             tree.set_cors(Cors.of(settings.cors_allow_origins))
             tree.require_key(mapping.keyed(settings))
+        self._follow_keys()
         self._load_certificate()
 
     def tree(
@@ -230,6 +233,7 @@ class Parts:
         tree.set_cors(Cors.of(self.settings.cors_allow_origins))
         tree.require_key(mapping.keyed(self.settings))
         self._shared.append(tree)
+        self._follow_keys()
         return tree
 
     def site(self, tree: RootResource) -> AutopilotSite:
@@ -252,6 +256,13 @@ class Parts:
             return None
         self._certificate = ServerCertificate(cert_file, key_file)
         return TLSServerFactory(self._certificate, site, self._reactor)
+
+    def _follow_keys(self) -> None:
+        """Let clients in by the keys of the settings."""
+        self.keys.configure(self.settings)
+        self.proxy.keys = self.keys.own
+        for tree in self._shared:
+            tree.know_keys(self.keys.own)
 
     def _load_certificate(self) -> None:
         """Read the certificate again, if there is one; if it cannot be used, keep the former."""

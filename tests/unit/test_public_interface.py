@@ -61,6 +61,7 @@ _RECORD: Final = {
     "affinity_why": "AffinityWhy | None",
     "usage": "Usage | None",
     "cost_picodollars": "int | None",
+    "key": "str | None",
 }
 _ATTRIBUTES: Final = (
     "followers",

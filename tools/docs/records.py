@@ -64,6 +64,8 @@ _MEANINGS: Final = {
     " `completion`, of which `reasoning`; each null if it did not. A line of text has `tokens`.",
     "cost_picodollars": "What they cost by the catalog's prices, in millionths of a millionth of a"
     " US dollar; null if a count or a price is not known. A line of text has `cost`, in dollars.",
+    "key": "The name of the [key of your own](keys.md) that the client used; null without such"
+    " keys.",
 }
 
 _WHYS: Final = {

@@ -143,7 +143,7 @@ class PromptTests(CommandTestCase):
     def test_key_missing(self) -> None:
         """Without a key, and with one that the platform rejects, a line names the variable."""
         for refusal in (
-            key_gate._MISSING_KEY,
+            key_gate.MISSING_KEY,
             RouterError(403, "forbidden", "This key is not valid."),
         ):
             self.status, self.head = refusal.status, {"x-request-id": "r3"}

@@ -64,6 +64,7 @@ def refused(**changes: Any) -> RequestRecord:
         "affinity_why": None,
         "usage": None,
         "cost_picodollars": None,
+        "key": None,
     }
     return record(**{**nothing, **changes})
 
@@ -111,5 +112,6 @@ anything = st.builds(
     affinity_why=st.none() | st.sampled_from(tuple(AffinityWhy)),
     usage=_usages,
     cost_picodollars=_costs,
+    key=st.none() | st.just("team.a"),
 )
 """Records with arbitrary text."""

@@ -106,6 +106,7 @@ class ReporterTests(SynchronousTestCase):
                 "affinity_why": "new",
                 "usage": None,
                 "cost_picodollars": None,
+                "key": None,
             },
         )
         (event,) = self.report(refused())
@@ -162,5 +163,6 @@ class ReporterTests(SynchronousTestCase):
                 "affinity_why",
                 "usage",
                 "cost_picodollars",
+                "key",
             },
         )

@@ -42,6 +42,7 @@ DEFAULTS: dict[str, object] = {
     "ROUTES_FILE": None,
     "REQUIRE_TEE": False,
     "REQUIRE_KEY": "auto",
+    "KEYS_FILE": None,
     "FAILOVER_POLICY": "standard",
     "SSE_GUARD": "on",
     "ERROR_SHAPE": "openai",

@@ -9,6 +9,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import Mock, patch
@@ -19,9 +20,12 @@ from autopilot.http.resource_ledger import ResourceLimits
 from autopilot.request.parse import ParseConfig
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.commit import Commit
+from autopilot.routing.key_policy import KeyRules
 from autopilot.routing.pricing import MaxPrice
 from autopilot.routing.routes import Route
 from autopilot.routing.snapshot import Snapshot
+from autopilot.state.budgets import KeyBudgets
+from autopilot.state.own_keys import OwnKey, OwnKeys
 from autopilot.web.cors import Cors
 from tests.unit.relay.routers import ALIAS
 from tests.unit.relay.upstreams import TOKEN, chunk, head
@@ -95,8 +99,12 @@ def rows(path: bytes) -> Iterator[Asked]:
 LATER = {
     (400, "private_unsupported"),
     (401, "missing_key"),
+    (401, "unknown_key"),
+    (402, "key_budget_exhausted"),
+    (403, "model_not_allowed"),
     (408, "request_timeout"),
     (426, "upgrade_required"),
+    (429, "key_rate_limited"),
     (429, "too_many_connections"),
     (500, "internal_error"),
     (502, "upstream_connect_error"),
@@ -200,6 +208,30 @@ class EveryErrorTests(SiteTestCase):
         self.site = self.make_site(tree)
         for path in (CHAT, MESSAGES, b"/v1/completions", b"/v1/responses"):
             self.check(self.begun(path).response, path, Asked(401, "missing_key", b""))
+
+    def test_own_keys(self) -> None:
+        """Where only the operator's keys are let in, each refusal has its error."""
+        budgets = KeyBudgets(self.clock.seconds, self.clock.seconds)
+        budgets.spend("poor", 1, 0)
+        made = (
+            OwnKey(sha256(b"free").digest(), KeyRules("free", requests_per_minute=1)),
+            OwnKey(sha256(b"poor").digest(), KeyRules("poor", tokens_per_day=1)),
+            OwnKey(sha256(b"bound").digest(), KeyRules("bound", routes=())),
+        )
+        keys = self.proxy.keys = OwnKeys(made, budgets, self.clock.seconds)
+        tree = self.tree()
+        tree.know_keys(keys)
+        self.site = self.make_site(tree)
+        budgets.begin(made[0].rules)
+        for path in (CHAT, MESSAGES):
+            for key, status, code in (
+                (b"other", 401, "unknown_key"),
+                (b"free", 429, "key_rate_limited"),
+                (b"poor", 402, "key_budget_exhausted"),
+                (b"bound", 403, "model_not_allowed"),
+            ):
+                got = self.post(ask("a"), MINE, b"Authorization: Bearer " + key, path=path)
+                self.check(got.response, path, Asked(status, code, b""))
 
     def test_websocket(self) -> None:
         """A WebSocket for OpenAI's responses gets a 426."""

@@ -1,0 +1,245 @@
+"""The file of KEYS_FILE: the keys of the router's own clients, with their limits.
+
+It holds digests of the keys, never the keys. It is checked as a whole: each fault is one line with
+the file, the number of its line, the key's name and its member.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from difflib import get_close_matches
+from typing import Any, Final
+
+from autopilot.settings.files.document import Document, UnreadableError, read_document
+from autopilot.settings.types import Integer, ReadableFile, quoted
+
+KEY_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+"""The name of a key, which logs and metrics show."""
+
+NAME_RULE: Final = "give letters, digits and ._- (64 at most)"
+MOST_PER_MINUTE: Final = 60_000
+_SHA256: Final = re.compile(r"[0-9A-Fa-f]{64}")
+_MOST_CONCURRENT: Final = 1_000_000
+_MOST_TOKENS: Final = 10**15
+_MOST_DOLLARS: Final = 1_000_000
+_LEAST_DOLLARS: Final = Decimal("0.000001")
+_LONGEST_NAME: Final = 256
+_BLANKS: Final = " \t\r\n\v\f"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyEntry:
+    """One key of the file. A member that the file does not have is None.
+
+    ``expires`` is in seconds since 1970.
+    """
+
+    name: str
+    sha256: str
+    models: tuple[str, ...] | None = None
+    routes: tuple[str, ...] | None = None
+    requests_per_minute: int | None = None
+    concurrent_requests: int | None = None
+    tokens_per_day: int | None = None
+    tokens_per_month: int | None = None
+    dollars_per_day: Decimal | None = None
+    dollars_per_month: Decimal | None = None
+    expires: float | None = None
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether the usage of this key's requests counts."""
+        budgets = (
+            self.tokens_per_day,
+            self.tokens_per_month,
+            self.dollars_per_day,
+            self.dollars_per_month,
+        )
+        return any(each is not None for each in budgets)
+
+
+@dataclass(frozen=True, slots=True)
+class KeysFile:
+    """The path of a file that is valid, and its keys in the file's order."""
+
+    path: str
+    keys: tuple[KeyEntry, ...] = ()
+
+    @property
+    def has_budgets(self) -> bool:
+        """Whether the usage of any key's requests counts."""
+        return any(each.has_budget for each in self.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class KeysSetting:
+    """The type of KEYS_FILE: the path of a file of keys, which is read at once, or None."""
+
+    @property
+    def expected(self) -> str:
+        """The form of the path."""
+        return "path of a TOML file"
+
+    def parse(self, text: str) -> object:
+        """Parse as ``check`` does."""
+        return self.check(text)
+
+    def check(self, value: object) -> object:
+        """Read the file whose path is given; accept one that was read before.
+
+        :raises ValueError: it has one line for each fault.
+        """
+        if value is None or isinstance(value, KeysFile):
+            return value
+        path = str(ReadableFile().check(value))
+        try:
+            document = read_document(path)
+        except UnreadableError as error:
+            raise ValueError(str(error)) from None
+        keys = _keys(document)
+        if document.faults:
+            raise ValueError(document.texts(path))
+        return KeysFile(path, keys)
+
+    def show(self, value: object) -> str:
+        """Return the path; empty if there is none."""
+        return value.path if isinstance(value, KeysFile) else ""
+
+
+def _keys(document: Document) -> tuple[KeyEntry, ...]:
+    """Return the keys of a document, as far as they are valid."""
+    for name in document.members:
+        if name != "keys":
+            document.fault(
+                (name,), "a name", "not known; the file has a table [keys.NAME] for each key"
+            )
+    tables = document.members.get("keys", {})
+    if not isinstance(tables, dict) or not tables:
+        # An empty file would lock every client out, which must not happen by accident.
+        document.fault(("keys",), "keys", "there is none; write [keys.NAME] for each key")
+        return ()
+    entries = [_key(document, name, table) for name, table in tables.items()]
+    keys = tuple(entry for entry in entries if entry is not None)
+    known: dict[str, str] = {}
+    for key in keys:
+        before = known.setdefault(key.sha256, key.name)
+        if before != key.name:
+            document.fault(
+                ("keys", key.name, "sha256"),
+                f"keys.{key.name}.sha256",
+                f"the same as that of keys.{before}; give each client a key of its own",
+            )
+    return keys
+
+
+def _key(document: Document, name: str, table: object) -> KeyEntry | None:
+    path, before = ("keys", name), len(document.faults)
+    if not KEY_NAME.fullmatch(name):
+        # Not quoted: what stands in the wrong place may be a key.
+        document.fault(path, "keys", f"a name is not valid; {NAME_RULE}")
+        return None
+    where = f"keys.{name}"
+    if not isinstance(table, dict):
+        document.fault(path, where, f"not a table; write [{where}]")
+        return None
+    values: dict[str, Any] = {}
+    for member, value in table.items():
+        read = _MEMBERS.get(member)
+        if read is None:
+            document.fault((*path, member), where, _unknown(member, value))
+            continue
+        try:
+            values[member] = read(value)
+        except ValueError as error:
+            for problem in str(error).splitlines():
+                document.fault((*path, member), f"{where}.{member}", problem)
+    if "sha256" not in table:
+        document.fault(path, f"{where}.sha256", f"missing; {_HOW}")
+    return KeyEntry(name, **values) if len(document.faults) == before else None
+
+
+def _unknown(member: str, value: object) -> str:
+    near = get_close_matches(member, _MEMBERS, 1)
+    if near:
+        return f"a member is not known; did you mean {near[0]}?"
+    if isinstance(value, dict):
+        return 'a member is not known; a name with a dot needs quotes: [keys."name.name"]'
+    return f"a member is not known; give {', '.join(_MEMBERS)}"
+
+
+_HOW: Final = "give the 64 hexadecimal digits that autopilot keys new prints"
+
+
+def _sha256(value: object) -> str:
+    # Not quoted: it may be the key itself.
+    if not isinstance(value, str) or not _SHA256.fullmatch(value):
+        raise ValueError(f"not the SHA-256 of a key; {_HOW}")
+    return value.lower()
+
+
+def _names(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value:
+        raise ValueError(f"{quoted(_shown(value))} is no list of names; give at least one")
+    problems = []
+    for item in value:
+        name = item.strip(_BLANKS) if isinstance(item, str) else ""
+        if not name or not name.isprintable() or len(name) > _LONGEST_NAME or "," in name:
+            problems.append(f"{quoted(_shown(item))} is not a name")
+    if problems:
+        raise ValueError("\n".join(problems))
+    return tuple(dict.fromkeys(item.strip(_BLANKS) for item in value))
+
+
+def _shown(value: object) -> object:
+    """Return a value as it may be quoted: a number may have more digits than Python prints."""
+    return value if isinstance(value, str | bool) else f"this {type(value).__name__}"
+
+
+def _dollars(value: object) -> Decimal:
+    if not isinstance(value, bool) and isinstance(value, int | Decimal):
+        amount = Decimal(value)
+        if amount.is_finite() and _LEAST_DOLLARS <= amount <= _MOST_DOLLARS:
+            return amount
+    raise ValueError(f"not an amount; give dollars, {_LEAST_DOLLARS} to {_MOST_DOLLARS}")
+
+
+def _whole(most: int, unit: str) -> Callable[[object], Any]:
+    kind = Integer(1, most, unit)
+
+    def check(value: object) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError(f"not a whole number; give {kind.expected}")
+        if not 1 <= value <= most:
+            raise ValueError(f"out of range; give {kind.expected}")
+        return value
+
+    return check
+
+
+def _expires(value: object) -> float:
+    """Return the moment from which a key is refused: a date alone begins at midnight UTC."""
+    if isinstance(value, datetime):
+        moment = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+    elif isinstance(value, date):
+        moment = datetime(value.year, value.month, value.day, tzinfo=UTC)
+    else:
+        raise ValueError("not a date; give 2027-01-31 or 2027-01-31T12:00:00Z, without quotes")
+    return moment.timestamp()
+
+
+_MEMBERS: Final[Mapping[str, Callable[[object], Any]]] = {
+    "sha256": _sha256,
+    "models": _names,
+    "routes": _names,
+    "requests_per_minute": _whole(MOST_PER_MINUTE, "requests"),
+    "concurrent_requests": _whole(_MOST_CONCURRENT, "requests"),
+    "tokens_per_day": _whole(_MOST_TOKENS, "tokens"),
+    "tokens_per_month": _whole(_MOST_TOKENS, "tokens"),
+    "dollars_per_day": _dollars,
+    "dollars_per_month": _dollars,
+    "expires": _expires,
+}

@@ -1,0 +1,227 @@
+"""Tests of what a key allows: models, routes, budgets by UTC days and months, and its end."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.routing.candidate import candidates_of
+from autopilot.routing.catalog import Catalog, Model
+from autopilot.routing.key_policy import (
+    KeyRules,
+    Spent,
+    at,
+    budgets,
+    day_of,
+    exhausted,
+    expired,
+    month_ends,
+    permit,
+    too_many_at_a_time,
+    too_many_requests,
+    utc,
+    with_usage,
+)
+from autopilot.routing.patterns import NamePattern
+from autopilot.routing.plan import Plan
+from autopilot.routing.pricing import Prices
+from autopilot.routing.router_error import RouterError
+from autopilot.routing.selector import Mode, Selector, parse_selector
+
+_DAY = 86_400
+_PRICED = Prices(Decimal(1), Decimal(2))
+_CATALOG = Catalog.of(
+    [
+        Model("acme/a", chute_id="1", prices=_PRICED),
+        Model("acme/b", chute_id="2", prices=_PRICED),
+        Model("other/c", chute_id="3"),
+    ]
+)
+
+
+def wall(text: str) -> float:
+    """Return a UTC time in seconds since 1970."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+
+def patterns(*names: str) -> tuple[NamePattern, ...]:
+    """Return patterns."""
+    return tuple(map(NamePattern.of, names))
+
+
+class BudgetTests(SynchronousTestCase):
+    """The rest of a budget, and when it begins anew."""
+
+    def test_days_and_months(self) -> None:
+        """A new day begins with nothing, a new month too; months end on the first, in any year."""
+        spent = with_usage(Spent(day_of(wall("2026-12-31T12:00"))), 5, 7, wall("2026-12-31T23:59"))
+        self.assertEqual(spent, Spent(day_of(wall("2026-12-31T00:00")), 5, 7, 5, 7))
+        self.assertEqual(utc(month_ends(spent.day)), "2027-01-01T00:00:00Z")
+        self.assertEqual(utc(month_ends(day_of(wall("2028-02-29T01:00")))), "2028-03-01T00:00:00Z")
+        self.assertEqual(at(spent, wall("2027-01-01T00:00")), Spent(spent.day + 1))
+        mid = Spent(day_of(wall("2026-11-05T00:00")), 1, 2, 3, 4)
+        later = day_of(wall("2026-11-07T00:00"))
+        self.assertEqual(at(mid, wall("2026-11-07T08:00")), Spent(later, 0, 0, 3, 4))
+
+    def test_clock_set_back(self) -> None:
+        """Within a day the later date stays, so that midnight gives nothing twice."""
+        monday = wall("2026-11-02T00:00:01")
+        spent = with_usage(Spent(day_of(monday)), 5, 0, monday)
+        back = at(spent, monday - 2)
+        self.assertEqual(back, spent)
+        self.assertEqual(at(back, monday), spent)
+
+    def test_clock_set_far_back(self) -> None:
+        """A later date that was an error is left; the count stays, and ends with the real day."""
+        wrong = wall("2036-06-01T00:00")
+        spent = with_usage(Spent(day_of(wrong)), 5, 0, wrong)
+        now = wall("2026-11-02T12:00")
+        self.assertEqual(at(spent, now), Spent(day_of(now), 5, 0, 5, 0))
+        self.assertEqual(at(at(spent, now), now + _DAY).tokens_today, 0)
+
+    @given(
+        st.lists(st.tuples(st.integers(-3, 3), st.integers(0, 9)), max_size=30),
+    )
+    def test_no_step_back_gives_anything_back(self, steps: list[tuple[int, int]]) -> None:
+        """Whatever the clock does, what was spent today is gone only after a step forward."""
+        now = wall("2026-11-15T12:00")
+        spent = Spent(day_of(now))
+        for days, tokens in steps:
+            now += days * _DAY / 2
+            before = spent
+            spent = with_usage(spent, tokens, 0, now)
+            if day_of(now) <= before.day:
+                self.assertEqual(spent.tokens_today, before.tokens_today + tokens)
+            self.assertLessEqual(spent.tokens_today, spent.tokens_this_month)
+            self.assertLessEqual(abs(spent.day - day_of(now)), 1)
+
+    def test_exhausted(self) -> None:
+        """Of several budgets that are spent, the one that lasts longest is named, with its end."""
+        rules = KeyRules("k", tokens_per_day=10, tokens_per_month=100, picodollars_per_day=5)
+        day = day_of(wall("2026-11-05T00:00"))
+        self.assertIsNone(exhausted(rules, Spent(day, 9, 4, 99, 4)))
+        error = exhausted(rules, Spent(day, 11, 0, 99, 0))
+        assert error is not None
+        self.assertEqual((error.status, error.code), (402, "key_budget_exhausted"))
+        self.assertEqual(
+            error.message,
+            "The key 'k' has spent its budget of 10 tokens a day. It begins anew at"
+            " 2026-11-06T00:00:00Z.",
+        )
+        error = exhausted(rules, Spent(day, 10, 5, 100, 5))
+        assert error is not None
+        self.assertIn("100 tokens a month. It begins anew at 2026-12-01T00:00:00Z", error.message)
+        error = exhausted(
+            KeyRules("k", picodollars_per_month=5 * 10**11), Spent(day, 0, 0, 0, 10**12)
+        )
+        assert error is not None
+        self.assertIn("of 0.5 dollars a month", error.message)
+        self.assertEqual(
+            [each.left for each in budgets(rules, Spent(day, 11, 2, 99, 2))], [0, 1, 3]
+        )
+
+    def test_other_refusals(self) -> None:
+        """Each says what, and when to come back."""
+        rules = KeyRules("k", requests_per_minute=3, concurrent_requests=2, expires=100.0)
+        self.assertIsNone(expired(rules, 99.9))
+        self.assertIsNone(expired(KeyRules("k"), 1e12))
+        error = expired(rules, 100.0)
+        assert error is not None
+        self.assertEqual((error.status, error.code), (401, "unknown_key"))
+        self.assertIn("expired at 1970-01-01T00:01:40Z", error.message)
+        limited = too_many_requests(rules, 2.1)
+        self.assertEqual((limited.status, limited.code), (429, "key_rate_limited"))
+        self.assertEqual(limited.retry_after, 3)
+        self.assertIn("its 3 requests of this minute. Try again in 3 s.", limited.message)
+        self.assertEqual(too_many_requests(rules, 0.0).retry_after, 1)
+        self.assertIn("2 requests in progress", too_many_at_a_time(rules).message)
+
+
+class PermitTests(SynchronousTestCase):
+    """Which models and routes a key may use."""
+
+    def permit(
+        self, rules: KeyRules, text: str, *models: str, added: tuple[str, ...] = ()
+    ) -> tuple[str, ...] | str:
+        """Return the models left to a selector whose plan has these, or the refusal's text."""
+        routes = {"fast": False, "best": True}
+        selector = parse_selector(text, frozenset({"alias"}), 8, routes=routes)
+        assert isinstance(selector, Selector)
+        planned = Plan(selector.mode, candidates_of(models), added=frozenset(added))
+        result = permit(rules, selector, planned, _CATALOG)
+        if isinstance(result, RouterError):
+            self.assertEqual((result.status, result.code), (403, "model_not_allowed"))
+            self.assertEqual(result.param, "model")
+            return result.message
+        return result.models
+
+    def test_everything(self) -> None:
+        """A key with neither list may use everything."""
+        self.assertEqual(self.permit(KeyRules("k"), "x", "x"), ("x",))
+        self.assertEqual(self.permit(KeyRules("k"), "fast", "x", "y"), ("x", "y"))
+
+    def test_named_models(self) -> None:
+        """Names and lists are refused as a whole, with what is not allowed."""
+        rules = KeyRules("k", models=patterns("ACME/*"))
+        self.assertEqual(self.permit(rules, "acme/a", "acme/a"), ("acme/a",))
+        self.assertEqual(self.permit(rules, "2", "2"), ("2",))  # the id of a chute
+        self.assertEqual(
+            self.permit(rules, "acme/a:latency", "acme/a:latency"), ("acme/a:latency",)
+        )
+        self.assertEqual(
+            self.permit(rules, "acme/a,other/c,3", "acme/a", "other/c", "3"),
+            "The key 'k' may not use 'other/c', '3'. The operator's file of keys lists what it may"
+            " use.",
+        )
+        many = ",".join(f"x{number}" for number in range(7))
+        self.assertIn("'x4' and 2 more", str(self.permit(rules, many, "acme/a")))
+
+    def test_alias(self) -> None:
+        """The router chooses among the models that the key may use."""
+        rules = KeyRules("k", models=patterns("*/b", "other/c"))
+        self.assertEqual(
+            self.permit(rules, "alias", "acme/a", "acme/b", "other/c"), ("acme/b", "other/c")
+        )
+        self.assertIn("may use none", str(self.permit(rules, "alias", "acme/a")))
+        self.assertEqual(
+            self.permit(
+                rules, "other/c,alias", "other/c", "acme/a", "acme/b", added=("acme/a", "acme/b")
+            ),
+            ("other/c", "acme/b"),
+        )
+
+    def test_routes(self) -> None:
+        """A route that the key may use brings all its models; one kind of list is not the other."""
+        rules = KeyRules("k", routes=patterns("f*"))
+        self.assertEqual(self.permit(rules, "fast", "acme/a", "other/c"), ("acme/a", "other/c"))
+        self.assertIn("may not use 'best'", str(self.permit(rules, "best", "acme/a")))
+        self.assertIn("may not use 'acme/a'", str(self.permit(rules, "acme/a", "acme/a")))
+        self.assertIn("may use none", str(self.permit(rules, "alias", "acme/a")))
+        only = KeyRules("k", models=patterns("acme/a"))
+        self.assertIn("may not use 'fast'", str(self.permit(only, "fast", "acme/a")))
+        both = KeyRules("k", models=patterns("acme/a"), routes=patterns("best"))
+        found = self.permit(both, "acme/a,best", "acme/a", "other/c", added=("other/c",))
+        self.assertEqual(found, ("acme/a", "other/c"))
+        found = self.permit(both, "best,alias", "acme/a", "other/c", added=("acme/a", "other/c"))
+        self.assertEqual(found, ("acme/a",))
+
+    def test_prices(self) -> None:
+        """A budget in dollars leaves out what has no price, and refuses where nothing else is."""
+        rules = KeyRules("k", picodollars_per_day=1)
+        self.assertEqual(self.permit(rules, "alias", "other/c", "acme/a"), ("acme/a",))
+        self.assertEqual(self.permit(rules, "acme/a", "acme/a"), ("acme/a",))
+        self.assertIn("has no price for 'other/c'", str(self.permit(rules, "other/c", "other/c")))
+
+    def test_sticky(self) -> None:
+        """A plan whose first candidate is left out is not sticky any more."""
+        rules = KeyRules("k", models=patterns("acme/b"))
+        selector = parse_selector("alias", frozenset({"alias"}), 8)
+        assert isinstance(selector, Selector)
+        planned = Plan(Mode.ALIAS, candidates_of(("acme/a", "acme/b")), sticky=True)
+        result = permit(rules, selector, planned, None)
+        assert isinstance(result, Plan)
+        self.assertFalse(result.sticky)

@@ -1,0 +1,85 @@
+"""Tests of the operator's own keys in a running router: at the head, and on a reload."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from hashlib import sha256
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.routing.key_policy import KeyRules
+from autopilot.routing.patterns import NamePattern
+from autopilot.settings.files.keys import KeyEntry
+from autopilot.wiring.keys import rules_of
+from tests.unit.relay.upstreams import whole
+from tests.unit.web.browsers import request
+from tests.unit.wiring.cases import ReloadTestCase
+
+_CHAT = b"/v1/chat/completions"
+
+
+def entry(name: str, key: str, more: str = "") -> str:
+    """Return the entry of a key in the file."""
+    return f'[keys.{name}]\nsha256 = "{sha256(key.encode()).hexdigest()}"\n{more}\n'
+
+
+class KeysTests(ReloadTestCase):
+    """A router with a file of keys."""
+
+    def setUp(self) -> None:
+        """Write a file with one key."""
+        super().setUp()
+        self.path = Path(self.mktemp())
+        self.path.write_text(entry("alice", "ap-alice", "requests_per_minute = 1"))
+
+    def refused(self, key: bytes, path: bytes = _CHAT) -> str:
+        """Return the code of the error for a head with this key, whose body is never read."""
+        browser = self.browser()
+        field = b"Authorization: Bearer " + key
+        browser.sends(request(path, field, b"Content-Length: 100"))
+        got = browser.response
+        self.assertTrue(browser.closed)
+        code = got.json["error"]["code"]
+        assert isinstance(code, str)
+        return code
+
+    def test_at_the_head(self) -> None:
+        """Before the body: an unknown key on every path, and a key without a request left."""
+        self.start(keys_file=str(self.path))
+        self.assertEqual(self.refused(b"other"), "unknown_key")
+        self.assertEqual(self.refused(b"other", b"/v1/messages"), "unknown_key")
+        self.assertEqual(self.refused(b""), "missing_key")
+        browser = self.ask("acme/one", b"Authorization: Bearer ap-alice", stream=False)
+        self.platform.wire.says(whole(200, b'{"choices":[]}'))
+        got = browser.response
+        self.assertEqual(got.status, 200)
+        self.assertEqual(got.value(b"x-ratelimit-remaining-requests"), b"0")
+        self.assertEqual(self.refused(b"ap-alice"), "key_rate_limited")
+        self.assertEqual(self.get(b"/v1/models").status, 200)
+
+    def test_reload(self) -> None:
+        """Keys come and go with a reload; what a key has used stays."""
+        self.start(keys_file=str(self.path))
+        self.path.write_text(entry("bob", "ap-bob"))
+        self.change(keys_file=str(self.path))
+        self.assertEqual(self.refused(b"ap-alice"), "unknown_key")
+        browser = self.ask("acme/one", b"Authorization: Bearer ap-bob", stream=False)
+        self.platform.wire.says(whole(200, b'{"choices":[]}'))
+        self.assertEqual(browser.response.status, 200)
+        self.change(keys_file=None)
+        browser = self.ask("acme/one", b"Authorization: Bearer whoever", stream=False)
+        self.platform.wire.says(whole(200, b'{"choices":[]}'))
+        self.assertEqual(browser.response.status, 200)
+
+
+class RulesTests(SynchronousTestCase):
+    """What an entry of the file means."""
+
+    def test_rules(self) -> None:
+        """Dollars become whole picodollars, names patterns."""
+        made = rules_of(
+            KeyEntry("k", "00", ("a*",), None, 1, 2, 3, 4, Decimal("0.000001"), Decimal(5), 6.0)
+        )
+        models = (NamePattern.of("a*"),)
+        self.assertEqual(made, KeyRules("k", models, None, 1, 2, 3, 4, 10**6, 5 * 10**12, 6.0))
