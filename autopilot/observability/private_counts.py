@@ -79,6 +79,7 @@ REASONS: Final = (
     "gpu_firmware_id",
     "unattestable",
     "unanswered",
+    "unauthorized",
 )
 """The results of a verification: `VERIFIED`, a refusal's reason, or why there was no evidence."""
 

@@ -65,6 +65,7 @@ _WORDS: Final = {
     "gpu_firmware_id": "GPU firmware differs",
     "unattestable": "no evidence to be had",
     "unanswered": "evidence not answered",
+    "unauthorized": "evidence refused to the key of a request",
 }
 
 
@@ -115,7 +116,8 @@ def key_states(report: PrivateReport) -> dict[str, int]:
     for each in report.chutes.values():
         states["verified"] += each.verified
         for reason, number in each.refused:
-            states[reason if reason in states else "refused"] += number
+            state = "unanswered" if reason == "unauthorized" else reason
+            states[state if state in states else "refused"] += number
     return states
 
 
