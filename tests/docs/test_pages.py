@@ -10,6 +10,8 @@ from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.attestation.verdict import Refusal
+from autopilot.attestation.verdicts import NoEvidence
 from autopilot.feeds.readiness import Readiness
 from autopilot.observability.records import Outcome
 from autopilot.routing.failure_reason import FailureReason
@@ -83,6 +85,11 @@ class PageTests(SynchronousTestCase):
         reasons = {*FailureReason} - statuses
         expected = [*Outcome, *Why, *AffinityWhy, *reasons, "status_503"]
         self.assertEqual(sorted(shown), sorted(map(str, expected)))
+
+    def test_reasons_of_private_mode(self) -> None:
+        """The page of private mode says what was checked for each reason, in their order."""
+        shown = re.findall(r"^\| `(\w+)` \|", status.private_reasons(), re.MULTILINE)
+        self.assertEqual(shown, [*Refusal, *NoEvidence])
 
     def test_failures(self) -> None:
         """Every failover reason is described."""

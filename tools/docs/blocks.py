@@ -17,6 +17,8 @@ _HEADING: Final = re.compile(r"^## (.+)$", re.MULTILINE)
 _FILE: Final = re.compile(r"# ([a-z]+\.(?:py|tac))\n")
 # The tests of the recipes run the blocks of this page.
 RECIPES: Final = ROOT / "docs" / "recipes.md"
+# They run those of this page with a router in private mode.
+PRIVATE: Final = ROOT / "docs" / "private-mode.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ def pages() -> list[Path]:
 def blocks(language: str | None = None) -> Iterator[Block]:
     """Return all blocks that these tests run, or those in one language."""
     for path in pages():
-        if path != RECIPES:
+        if path not in (RECIPES, PRIVATE):
             yield from blocks_of(path, language)
 
 

@@ -28,6 +28,7 @@ GENERATED: Final[Mapping[str, Callable[[], str]]] = {
         settings.live_settings,
         settings.settings,
         settings.settings_overview,
+        status.private_reasons,
         status.status_words,
         tables.failover_rules,
         tables.failures_without_a_response,
