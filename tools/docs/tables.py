@@ -12,6 +12,7 @@ from prometheus_client import Metric
 from twisted.internet.testing import MemoryReactorClock
 
 from autopilot.feeds import readiness
+from autopilot.observability.private_counts import PrivateCounts, private_gauges
 from autopilot.observability.workers import WorkersNow, worker_instruments
 from autopilot.relay.errors import BY_REASON
 from autopilot.routing import retry_policy
@@ -120,16 +121,17 @@ def _last_error(reason: FailureReason) -> str:
 
 
 def metrics() -> str:
-    """Return every metric, as exported by a new router with a store of shared state."""
+    """Return every metric: those of a new router with a store, of workers, and of private mode."""
     from autopilot.service.lifecycle import AutopilotService
 
     reactor: Any = MemoryReactorClock()
     settings = Settings(state_url="redis://192.0.2.1", sticky_hash_key=b"k" * 32)
     parts = AutopilotService(settings, reactor=reactor, listen=False)._parts
     of_workers = worker_instruments(lambda: WorkersNow(0, 0))
+    of_private = (*PrivateCounts().instruments(), *private_gauges(dict, lambda: None))
     rows = [
         (code(each.name), each.kind, _labels(each.labels), each.text)
-        for each in (*parts.metrics.instruments, *of_workers)
+        for each in (*parts.metrics.instruments, *of_workers, *of_private)
     ]
     rows += [
         (code(_full_name(each)), each.type, _labels(_label_names(each)), each.documentation)

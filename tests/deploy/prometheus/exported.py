@@ -13,6 +13,7 @@ from twisted.internet.testing import MemoryReactorClock
 from autopilot.observability.account_limits import AccountLimits
 from autopilot.observability.instruments import Histogram, Instrument
 from autopilot.observability.metrics import Gauges, Metrics
+from autopilot.observability.private_counts import PrivateCounts, private_gauges
 from autopilot.observability.workers import WorkerNow, WorkersNow, worker_instruments
 from autopilot.routing.account_limits import LIMIT_FIELDS
 from autopilot.routing.usage import Usage
@@ -44,6 +45,7 @@ def page() -> str:
     limits.note(b"client", dict.fromkeys(LIMIT_FIELDS, b"1"), 0.0)
     metrics.instruments += limits.instruments()
     metrics.instruments += tuple(_of_workers())
+    metrics.instruments += (*PrivateCounts().instruments(), *private_gauges(dict, lambda: 1.0))
     return metrics.text().decode()
 
 
