@@ -104,6 +104,8 @@ class RequestRecord(Struct, frozen=True, gc=False):
     ``cost_picodollars``: what they cost, in millionths of a millionth of a US dollar; None if the
     counts or the model's prices are not known. ``key``: the name of the operator's own key that the
     client used; None if there are no such keys, or if it had none of them.
+    ``private``: it went to attested instances only, or to none; ``instance`` is the beginning of
+    the id of the last one that it was sent to.
     """
 
     req_id: str
@@ -130,6 +132,8 @@ class RequestRecord(Struct, frozen=True, gc=False):
     usage: Usage | None = None
     cost_picodollars: int | None = None
     key: str | None = None
+    private: bool = False
+    instance: str | None = None
 
 
 def milliseconds(seconds: float) -> float:

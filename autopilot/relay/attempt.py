@@ -33,6 +33,7 @@ class Expiry(StrEnum):
     FAILOVER_AFTER = "failover after"
     PLAIN_FAILOVER_AFTER = "plain failover after"
     STALLED = "stalled"
+    SEALING = "sealing"
 
 
 ALLOWANCES = frozenset({Expiry.FAILOVER_AFTER, Expiry.PLAIN_FAILOVER_AFTER, Expiry.STALLED})

@@ -17,6 +17,13 @@ SHUTTING_DOWN = RouterError(
 OUT_OF_TIME = RouterError(
     504, "upstream_total_timeout", "No upstream answered within the time allowed in total."
 )
+NO_PRIVATE_MODE = RouterError(
+    503,
+    "private_unavailable",
+    "This router lacks the packages of private mode; its operator installs"
+    " chutes-autopilot[private]. Nothing was sent.",
+    retry_after=60,
+)
 _INCOMPLETE = RouterError(502, "upstream_stream_interrupted", "No upstream gave a complete answer.")
 
 # The texts contain no name or address of an upstream.

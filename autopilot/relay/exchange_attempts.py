@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from autopilot.http.headers import field_lines, sent_up
 from autopilot.relay.attempt import Attempt, Expiry
@@ -32,6 +32,8 @@ class ExchangeAttempts(ExchangeBase, has_steps=False):
     """The steps that begin an attempt, repeat it, or wait before the next try."""
 
     __slots__ = ()
+
+    _attempt_type: ClassVar[type[Attempt]] = Attempt
 
     @abstractmethod
     def _run_out(self, now: float) -> State:
@@ -68,7 +70,7 @@ class ExchangeAttempts(ExchangeBase, has_steps=False):
                 allowance = timeouts.failover_after
             elif not self._given_up:  # a long answer must not be thrown away twice
                 allowance = timeouts.plain_failover_after
-        attempt = self.attempt = Attempt(self, candidate, last, now, allowance)
+        attempt = self.attempt = self._attempt_type(self, candidate, last, now, allowance)
         self._attempts += 1
         self._model = model
         breaker = tables.breaker

@@ -115,6 +115,12 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         "_why",
     )
 
+    # Of private exchanges alone: whether it is one, whether nothing but the terminator ends its
+    # answer, and the beginning of the id of the instance that had it last.
+    _private = False
+    _needs_terminator = False
+    _answered_by: str | None = None
+
     def __init__(
         self,
         shared: Collaborators,
@@ -228,6 +234,8 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
                 usage,
                 cost,
                 None if (use := self._request.use) is None else use.name,
+                self._private,
+                self._answered_by,
             )
             if use is not None:
                 use.spend(record)

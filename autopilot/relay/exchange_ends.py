@@ -98,6 +98,7 @@ class ExchangeEnds(ExchangeAttempts, has_steps=False):
             idle=self._config.timeouts.idle if attempt.idle == inf else attempt.idle,
             pauses=attempt.pauses or Pauses(),
             is_sse=guarded,
+            needs_terminator=self._needs_terminator,
             proof=tables.breaker.period,
             proven=self._note_proof,
             over=partial(self.take, Input.STREAM_OVER, None),

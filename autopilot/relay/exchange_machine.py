@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from autopilot.relay.exchange_states import TRANSITIONS, Input, State
+from autopilot.relay.exchange_states import TRANSITIONS, Input, State, Table
 
 if TYPE_CHECKING:
     from autopilot.relay.attempt import Attempt
@@ -24,20 +24,23 @@ class IllegalTransitionError(Exception):
 
 
 class ExchangeMachine(ABC):
-    """Handles the inputs of one exchange, one at a time. The subclass defines the steps."""
+    """Handles the inputs of one exchange, one at a time.
+
+    The subclass defines the steps that its ``table`` names.
+    """
 
     __slots__ = ("_busy", "_late", "_seconds", "attempt", "state")
 
     _steps: ClassVar[Mapping[State, Mapping[Input, _Step]]] = {}
 
-    def __init_subclass__(cls, *, has_steps: bool = True) -> None:
+    def __init_subclass__(cls, *, has_steps: bool = True, table: Table = TRANSITIONS) -> None:
         super().__init_subclass__()
         if has_steps:
             cls._steps = {
                 state: {
                     given: (getattr(cls, f"_{row.step}"), row.to) for given, row in rows.items()
                 }
-                for state, rows in TRANSITIONS.items()
+                for state, rows in table.items()
             }
 
     def __init__(self, seconds: Callable[[], float]) -> None:

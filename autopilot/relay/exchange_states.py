@@ -6,7 +6,7 @@ exchange, when late inputs are ignored.
 
 Attempts are arguments of inputs, not states, so that two attempts could run in one state. A test
 compares the exchange with an Automat machine built from this table; `tools/exchange_diagram.py`
-draws it.
+draws it. The table of private exchanges is made from it: each attempt of theirs is sealed first.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ class State(StrEnum):
     """The states of an exchange."""
 
     PLANNED = "planned"
+    SEALING = "sealing"
+    """A private attempt waits for an instance whose key is verified; nothing has been sent."""
     ATTEMPTING = "attempting"
     """A request has been sent, or waits for its connection; there is no response head yet."""
     READING = "reading"
@@ -37,6 +39,8 @@ class Input(StrEnum):
     """The events of an exchange."""
 
     START = "start"
+    SEALED = "sealed"
+    UNSEALED = "unsealed"
     WHOLE = "whole"
     HEAD = "head"
     BODY = "body"
@@ -55,6 +59,8 @@ class Transition(NamedTuple):
     to: frozenset[State]
 
 
+Table = Mapping[State, Mapping[Input, Transition]]
+
 _STREAMING_OR_OVER = frozenset({State.STREAMING, State.OVER})
 _OVER = frozenset({State.OVER})
 # After the end of an attempt: commit to its response, retry, try the next candidate, or give up.
@@ -65,7 +71,7 @@ _LEAVING = {
     Input.SHUT_DOWN: Transition("refuse_to_wait", _OVER),
 }
 
-TRANSITIONS: Mapping[State, Mapping[Input, Transition]] = {
+TRANSITIONS: Table = {
     State.PLANNED: {
         Input.START: Transition("try_first", frozenset({State.ATTEMPTING, State.OVER})),
     },
@@ -102,3 +108,34 @@ TRANSITIONS: Mapping[State, Mapping[Input, Transition]] = {
     },
     State.OVER: {},
 }
+
+
+# A private attempt is sealed before it is sent, whatever led to it. The platform is not given time:
+# nothing that it asks for under this key can be read, so that no attempt pauses.
+_SEALED_FIRST = {State.ATTEMPTING: frozenset({State.SEALING}), State.PAUSING: frozenset[State]()}
+
+
+def _of_private(row: Transition) -> Transition:
+    to = frozenset[State]().union(*(_SEALED_FIRST.get(each, {each}) for each in row.to))
+    return Transition(row.step, to)
+
+
+PRIVATE_TRANSITIONS: Table = {
+    **{
+        state: {given: _of_private(row) for given, row in rows.items()}
+        for state, rows in TRANSITIONS.items()
+        if state is not State.PAUSING
+    },
+    State.ATTEMPTING: {
+        **{given: _of_private(row) for given, row in TRANSITIONS[State.ATTEMPTING].items()},
+        # The allowance of an attempt is extended, or it gives way to another.
+        Input.EXPIRED: Transition("expire", _STREAMING_OR_OVER | {State.ATTEMPTING, State.SEALING}),
+    },
+    State.SEALING: {
+        Input.SEALED: Transition("send_sealed", frozenset({State.ATTEMPTING, State.OVER})),
+        Input.UNSEALED: Transition("judge_unsealed", frozenset({State.SEALING, State.OVER})),
+        Input.EXPIRED: Transition("expire_sealing", frozenset({State.SEALING, State.OVER})),
+        **_LEAVING,
+    },
+}
+"""The rows of private exchanges."""

@@ -28,7 +28,7 @@ from autopilot.observability.records import (
 )
 from autopilot.observability.refusals import Refused, ignore
 from autopilot.process.hold_watch import Activity
-from autopilot.relay.errors import SHUTTING_DOWN
+from autopilot.relay.errors import NO_PRIVATE_MODE, SHUTTING_DOWN
 from autopilot.relay.exchange import Exchange
 from autopilot.relay.exchange_base import Collaborators, ExchangeBase, Limited
 from autopilot.relay.exchange_states import Input
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from autopilot.relay.config import RelayConfig
     from autopilot.relay.downstream import ClientRequest, Downstream
     from autopilot.relay.trace import Trace, Tracer
+    from autopilot.routing.private_standing import PrivateStanding
     from autopilot.state.affinity import AffinityKey
     from autopilot.state.own_keys import OwnKeys
     from autopilot.upstream.pool import Origin, Pool
@@ -113,6 +114,34 @@ class Feeds(Protocol):
     """Immutable; an update replaces it whole."""
 
 
+class PrivateExchanges(Protocol):
+    """Makes the exchanges of private requests, which are sealed to attested instances alone."""
+
+    @property
+    def host(self) -> str:
+        """The host to which they are sent."""
+
+    def standing(self, client: bytes, snapshot: Snapshot) -> PrivateStanding:
+        """Return what is known of models for the plan of a private request."""
+
+    def exchange(
+        self,
+        shared: Collaborators,
+        config: RelayConfig,
+        request: ClientRequest,
+        response: Downstream,
+        parsed: ParsedRequest,
+        plan: Plan,
+        key: AffinityKey | None,
+        remembered: str | None,
+        displaced: AffinityWhy | None,
+        snapshot: Snapshot,
+        trace: Trace | None,
+        started: float,
+    ) -> Exchange:
+        """Return the exchange of a private request."""
+
+
 class Proxy:
     """Turns client requests into exchanges."""
 
@@ -136,6 +165,7 @@ class Proxy:
         refused: Refused = ignore,
         limited: Limited = lambda client, fields, now: None,
         exchanges: set[ExchangeBase] | None = None,
+        private: PrivateExchanges | None = None,
     ) -> None:
         """Make a proxy; ``pseudonym`` is the router's name in ``Via`` fields.
 
@@ -144,7 +174,8 @@ class Proxy:
         charge the ``ledger``; without one they refuse nothing. Each request is noted in the
         ``activity`` of the reactor. The channels call ``refused`` for what they refuse at its head.
         ``limited`` is called with what upstreams state of their clients' limits. ``exchanges``
-        holds the active ones; a worker passes a set that shows its size to the parent.
+        holds the active ones; a worker passes a set that shows its size to the parent. Without
+        ``private`` no private request is sent.
         """
         self.clock = clock
         self._seconds = clock.seconds
@@ -158,6 +189,7 @@ class Proxy:
         self._activity = Activity() if activity is None else activity
         self._exchanges: set[ExchangeBase] = set() if exchanges is None else exchanges
         self._empty: Callable[[], None] | None = None
+        self._private = private
         self._failures = FailureLog(_log, clock.seconds)
         self._shared = Collaborators(
             clock.seconds,
@@ -212,6 +244,8 @@ class Proxy:
             exchange = (
                 planned
                 if type(planned) is _RefusedRequest
+                else self._private_exchange(request, response, planned, snapshot, trace, now)
+                if planned.parsed.private
                 else Exchange(
                     self._counting if request.path == COUNT_TOKENS else self._shared,
                     self._config
@@ -242,6 +276,34 @@ class Proxy:
         self._exchanges.add(exchange)
         exchange.take(_START, None)
         return exchange
+
+    def _private_exchange(
+        self,
+        request: ClientRequest,
+        response: Downstream,
+        planned: _PlannedRequest,
+        snapshot: Snapshot,
+        trace: Trace | None,
+        now: float,
+    ) -> Exchange | _RefusedRequest:
+        """Return an exchange that has no plain target, or an error: never a plain exchange."""
+        parsed, plan = planned.parsed, planned.plan
+        if self._private is None:
+            return _RefusedRequest(NO_PRIVATE_MODE, parsed.selector.mode, parsed.body.stream)
+        return self._private.exchange(
+            self._shared,
+            self._config if plan.mode is not ROUTE else self._config_of(parsed.selector),
+            request,
+            response,
+            parsed,
+            plan,
+            planned.key,
+            planned.remembered,
+            planned.displaced,
+            snapshot,
+            trace,
+            now,
+        )
 
     def shut_down(self) -> None:
         """End every active exchange."""
@@ -382,8 +444,11 @@ class Proxy:
     def _trace(
         self, tracer: Tracer, request: ClientRequest, planned: _PlannedRequest | _RefusedRequest
     ) -> Trace:
-        asked = None if type(planned) is _RefusedRequest else planned.parsed.selector.text
-        host = self._origins[request.dialect].host
+        asked, host = None, self._origins[request.dialect].host
+        if type(planned) is not _RefusedRequest:
+            asked = planned.parsed.selector.text
+            if planned.parsed.private and self._private is not None:
+                host = self._private.host
         return tracer(request.path, request.headers.named, asked, host)
 
     # -- from plan to exchange, or to an error

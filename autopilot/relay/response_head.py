@@ -24,7 +24,11 @@ _ATTEMPTS = b"x-chutes-autopilot-attempts"
 _AFFINITY = b"x-chutes-autopilot-affinity"
 _COST = b"x-chutes-autopilot-cost"
 _BUFFERING = b"x-accel-buffering"
-_OWN = frozenset({REQUEST_ID, _SELECTED, _ATTEMPTS, _AFFINITY, _COST, TRIED})
+PRIVATE = b"x-chutes-autopilot-private"
+INSTANCE = b"x-chutes-autopilot-instance"
+"""The fields of private answers alone. An upstream's own never pass, so that clients may insist."""
+
+_OWN = frozenset({REQUEST_ID, _SELECTED, _ATTEMPTS, _AFFINITY, _COST, TRIED, PRIVATE, INSTANCE})
 _OWN_WITH_RETRY = _OWN | {SHOULD_RETRY}
 
 _FIRST_ERROR_STATUS = 400

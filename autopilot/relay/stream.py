@@ -42,6 +42,10 @@ _KEPT = OPENING
 _MOST_KEPT = _LATEST = 65536
 # The last bytes of an answer that was held in which the events are counted.
 _MOST_COUNTED = 262_144
+_BREAKS: Mapping[FailureReason, str] = {
+    FailureReason.NO_TERMINATOR: "the upstream ended the stream without its terminator",
+    FailureReason.REPLY_INVALID: "what followed was not sealed as it should be",
+}
 # The outcome of a stream that ended with its terminator, by what was relayed before it.
 _TERMINATED: Mapping[Meaning, Outcome] = {
     Meaning.EMPTY: Outcome.UPSTREAM_EMPTY,
@@ -59,8 +63,9 @@ class Stream:
     the call is released and the timer at rest. ``idle`` limits, in seconds, how long the upstream
     may send nothing, and how long the client may receive nothing; the upstream's pauses are added
     to ``pauses``. ``is_sse``: the response is a guarded event stream, so an error event can
-    announce a break. The stream calls ``proven`` once, when bytes arrive after more than ``proof``
-    seconds. ``reason`` says why the answer broke, if its outcome does not.
+    announce a break. ``needs_terminator``: without it no answer is whole. The stream calls
+    ``proven`` once, when bytes arrive after more than ``proof`` seconds. ``reason`` says why the
+    answer broke, if its outcome does not.
     """
 
     __slots__ = (
@@ -69,6 +74,7 @@ class Stream:
         "_idle",
         "_is_sse",
         "_latest",
+        "_needs_terminator",
         "_older",
         "_opening",
         "_over",
@@ -102,6 +108,7 @@ class Stream:
         idle: float,
         pauses: Pauses,
         is_sse: bool,
+        needs_terminator: bool = False,
         proof: float,
         proven: Callable[[], None],
         over: Callable[[Outcome], None],
@@ -114,6 +121,7 @@ class Stream:
         self._idle = idle
         self.pauses = pauses
         self._is_sse = is_sse
+        self._needs_terminator = needs_terminator
         self._proof = proof
         self._proven = proven
         self._over = over
@@ -227,7 +235,7 @@ class Stream:
             elif guard.ended:
                 self._unrelayed = body
                 self._end_early(rest)
-            elif guard.whole:
+            elif guard.whole and not self._needs_terminator:
                 self._finish(rest, Outcome.COMPLETED)
             elif not self._is_sse:
                 outcome, self.reason = NO_ANSWERS.get(guard.meaning, _WHOLE)
@@ -238,7 +246,7 @@ class Stream:
                 empty = guard.meaning is Meaning.EMPTY
                 self._break(
                     Outcome.UPSTREAM_EMPTY if empty else Outcome.UPSTREAM_BROKEN,
-                    "the upstream ended the stream without its terminator",
+                    _BREAKS[FailureReason.NO_TERMINATOR],
                     FailureReason.NO_TERMINATOR,
                 )
         except Exception:  # noqa: BLE001  see `body`
@@ -246,7 +254,12 @@ class Stream:
 
     def broken(self, error: UpstreamError) -> None:
         """Break the client's response as the upstream's broke."""
-        self._break(Outcome.UPSTREAM_BROKEN, "the upstream connection was lost during the response")
+        message = _BREAKS.get(error.reason)
+        if message is None:
+            message = "the upstream connection was lost during the response"
+            self._break(Outcome.UPSTREAM_BROKEN, message)
+        else:
+            self._break(Outcome.UPSTREAM_BROKEN, message, error.reason)
 
     def _count(self, relayed: bytes) -> None:
         """Count bytes and events, as `body` does; ``relayed`` may be empty."""
@@ -380,7 +393,7 @@ class Stream:
         try:
             self.close()
             guard = self.guard
-            if guard.whole:
+            if guard.whole and not self._needs_terminator:
                 outcome, reason = Outcome.COMPLETED, None
                 self._response.finish(b"")
             elif self._is_sse and guard.meaning is Meaning.ERROR:

@@ -34,6 +34,12 @@ class FailureReason(StrEnum):
     CAPACITY = "capacity"
     CONTEXT = "context"
     NOT_FOUND = "not_found"
+    NOT_ATTESTED = "not_attested"
+    DISCOVERY = "discovery"
+    NONCE_REFUSED = "nonce_refused"
+    INSTANCE_GONE = "instance_gone"
+    NOT_SERVED = "not_served"
+    REPLY_INVALID = "reply_invalid"
 
     # FAILOVER_POLICY=open makes a reason of any 5xx.
     _ignore_ = "status"

@@ -58,7 +58,7 @@ _INSTANCE_STATUS: Final[Mapping[str, PrivateError]] = {
     "422": PrivateError.REJECTED,
     "429": PrivateError.CAPACITY,
 }
-# What the engine says is sealed for the transport once more, which nobody opens.
+# What the engine says is sealed for the transport once more, and cannot be read.
 _SEALED: Final = re.compile(r"[A-Za-z0-9+/=_-]{100,}")
 _FIRST_FAULT: Final = 500
 # A 408 closes a connection that was idle; the request may have been read all the same.

@@ -40,7 +40,8 @@ class AffinityWhy(StrEnum):
 
     A miss: NEW, nothing was remembered; EXPIRED, for longer than ``STICKY_TTL_SECS``; FAILED, the
     model that was remembered failed; GONE, it is no candidate. Moved: FAILED, COOLING, or LISTED,
-    the client's list or route names another one first. OFF: the conversation was not to stick.
+    the client's list or route names another one first; in private mode also GONE, another instance
+    of the model has answered. OFF: the conversation was not to stick.
     """
 
     __hash__ = str.__hash__  # of an enum it is a call of Python

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from autopilot.upstream.pool import Origin
 
@@ -42,6 +42,12 @@ class RequestTarget(Struct, frozen=True, gc=False):
             % (origin.host_field, credentials),
             b"Via: 1.1 %b\r\nContent-Length: %%d\r\n\r\n" % pseudonym,
         )
+
+    @classmethod
+    def sealed(cls, origin: Origin, path: bytes) -> RequestTarget:
+        """Return the target of sealed requests, which say nothing of the way that they came."""
+        target = cls.of(origin, path, b"")
+        return structs.replace(target, framing=b"Content-Length: %d\r\n\r\n")
 
     def request(self, query: bytes, lines: bytes, pieces: Sequence[bytes | memoryview]) -> bytes:
         """Return a complete request (RFC 9112 §3) with ``pieces`` joined as its body.

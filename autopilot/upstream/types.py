@@ -65,7 +65,8 @@ class _Discard:
         """See `ResponseHandler`."""
 
 
-_DISCARD = _Discard()
+DISCARD = _Discard()
+"""The handler of a call that has ended for its owner."""
 
 
 class Transport(Protocol):
@@ -118,7 +119,7 @@ class UpstreamCall(Struct, eq=False):
         The handler receives nothing more. Without effect once the call has ended.
         """
         transport, self.transport = self.transport, None
-        self.handler = _DISCARD
+        self.handler = DISCARD
         if transport is not None:
             transport.drain()
 

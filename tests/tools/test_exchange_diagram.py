@@ -75,7 +75,7 @@ class DiagramTests(SynchronousTestCase):
         boxes = [
             each.attrib["data-state"] for each in root.iterfind("svg:g[@data-state]", _NAMESPACE)
         ]
-        self.assertEqual(sorted(boxes), sorted(State))
+        self.assertEqual(sorted(boxes), sorted(TRANSITIONS))
         for name in ("title", "desc"):
             self.assertTrue(root.findtext(f"svg:{name}", namespaces=_NAMESPACE), name)
 

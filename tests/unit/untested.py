@@ -6,7 +6,7 @@ from typing import Final
 
 _CHECK: Final = "a part of `autopilot check`, whose output cli/test_check*.py compares line by line"
 _EXPLAIN: Final = "cli/test_explain.py compares its whole output"
-_EXCHANGE: Final = "a part of the exchange, which relay/test_exchange*.py drives from outside"
+_EXCHANGE: Final = "a part of the exchange, which relay/test_*exchange*.py drive from outside"
 _INSTANCES: Final = "attestation/test_attested_instances.py drives it from outside"
 _PAGE: Final = "web/status/test_page.py reads the page that it is a part of"
 _VALUE: Final = "a value or a name without a decision of its own"
@@ -51,6 +51,7 @@ REASONS: Final[dict[str, str]] = {
     "relay/counted_exchanges.py": "web/test_counted_site.py relays requests with it",
     "relay/exchange_ends.py": _EXCHANGE,
     "relay/errors.py": "web/test_every_error.py provokes every error of its table",
+    "relay/private_attempt.py": _EXCHANGE,
     "relay/trace.py": "an interface, which observability/test_tracing.py implements",
     "request/parse.py": "relay/test_proxy.py sends the requests that it parses",
     "routing/commit.py": _VALUE,

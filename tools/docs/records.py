@@ -66,6 +66,9 @@ _MEANINGS: Final = {
     " US dollar; null if a count or a price is not known. A line of text has `cost`, in dollars.",
     "key": "The name of the [key of your own](keys.md) that the client used; null without such"
     " keys.",
+    "private": "Whether it was sealed to attested instances only, or sent to none.",
+    "instance": "The beginning of the id of the instance that a private request was sent to last;"
+    " null if it was sent to none.",
 }
 
 _WHYS: Final = {
@@ -84,7 +87,10 @@ _AFFINITY_WHYS: Final = {
         "`miss`, `moved`",
         "The model failed: for an earlier request (`miss`), or for this one (`moved`).",
     ),
-    "gone": ("`miss`", "The model is no candidate: not eligible, or it lacks what is needed now."),
+    "gone": (
+        "`miss`, `moved`",
+        "The model is no candidate now (`miss`), or in private mode the instance was not offered.",
+    ),
     "cooling": ("`moved`", "The model cools down after repeated failures."),
     "listed": (
         "`moved`",

@@ -107,6 +107,8 @@ class ReporterTests(SynchronousTestCase):
                 "usage": None,
                 "cost_picodollars": None,
                 "key": None,
+                "private": False,
+                "instance": None,
             },
         )
         (event,) = self.report(refused())
@@ -164,5 +166,7 @@ class ReporterTests(SynchronousTestCase):
                 "usage",
                 "cost_picodollars",
                 "key",
+                "private",
+                "instance",
             },
         )

@@ -18,7 +18,7 @@ from autopilot.process.hold_watch import Activity
 from autopilot.relay.config import RelayConfig, Timeouts
 from autopilot.relay.downstream import ClientRequest
 from autopilot.relay.exchange import Exchange
-from autopilot.relay.proxy import Proxy
+from autopilot.relay.proxy import PrivateExchanges, Proxy
 from autopilot.relay.sse_guard import GuardLevel
 from autopilot.relay.trace import Tracer
 from autopilot.request.parse import ParseConfig
@@ -173,7 +173,12 @@ class RouterTestCase(SynchronousTestCase):
             activity=self.activity,
             refused=lambda *refusal: self._refuses(*refusal),
             limited=lambda *stated: self.limited.append(stated),
+            private=self.private_exchanges(),
         )
+
+    def private_exchanges(self) -> PrivateExchanges | None:
+        """Return the source of private exchanges; by default there is none."""
+        return None
 
     def _refuses(self, endpoint: str, error: RouterError, req_id: str) -> None:
         """Receive what a channel refuses at its head."""

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.relay.exchange_machine import ExchangeMachine, IllegalTransitionError
-from autopilot.relay.exchange_states import TRANSITIONS, Input, State
+from autopilot.relay.exchange_states import PRIVATE_TRANSITIONS, TRANSITIONS, Input, State, Table
 
-_STEPS = {row.step for rows in TRANSITIONS.values() for row in rows.values()}
+_TABLES = (TRANSITIONS, PRIVATE_TRANSITIONS)
+_STEPS = {row.step for table in _TABLES for rows in table.values() for row in rows.values()}
 _LED = st.lists(st.tuples(st.sampled_from(Input), st.sampled_from(State)), max_size=20)
 
 
@@ -35,7 +36,7 @@ class _Scripted:
         return led
 
 
-def _scripted_machine() -> type[Any]:
+def _scripted_machine(table: Table = TRANSITIONS) -> type[Any]:
     def fail_internally(self: Any) -> None:
         import sys
 
@@ -47,10 +48,11 @@ def _scripted_machine() -> type[Any]:
         "Scripted",
         (_Scripted, ExchangeMachine),
         {**steps, "_fail_internally": fail_internally},
+        table=table,
     )
 
 
-def _automat() -> Any:
+def _automat(table: Table) -> Any:
     """The same table as a machine of Automat's: an input for each place that a row may lead to."""
 
     def described(name: str) -> Any:
@@ -63,7 +65,7 @@ def _automat() -> Any:
     inputs: Any = type("Inputs", (Protocol,), {name: described(name) for name in names})
     builder: Any = TypeMachineBuilder(inputs, list)
     states = {state: builder.state(state.value) for state in State}
-    for state, rows in TRANSITIONS.items():
+    for state, rows in table.items():
         for given_input, row in rows.items():
             for led in row.to:
                 method = getattr(inputs, f"{given_input.value}_to_{led.value}")
@@ -76,30 +78,43 @@ class TableTests(SynchronousTestCase):
 
     def test_every_state_is_reached_and_left(self) -> None:
         """No state is dead, and all but the last can end."""
-        reached = {State.PLANNED} | {
-            led for rows in TRANSITIONS.values() for row in rows.values() for led in row.to
-        }
-        self.assertEqual(reached, set(State))
-        self.assertEqual(set(TRANSITIONS), set(State))
-        for state, rows in TRANSITIONS.items():
-            if state is not State.OVER:
-                self.assertTrue(any(State.OVER in row.to for row in rows.values()), state)
+        for table, foreign in zip(_TABLES, ({State.SEALING}, {State.PAUSING}), strict=True):
+            reached = {State.PLANNED} | {
+                led for rows in table.values() for row in rows.values() for led in row.to
+            }
+            self.assertEqual(reached, set(State) - foreign)
+            self.assertEqual(set(table), set(State) - foreign)
+            for state, rows in table.items():
+                if state is not State.OVER:
+                    self.assertTrue(any(State.OVER in row.to for row in rows.values()), state)
 
     def test_leaving_is_always_possible(self) -> None:
         """From the first attempt on, a client may leave and a router stop at any time."""
-        for state, rows in TRANSITIONS.items():
-            if state not in (State.PLANNED, State.OVER):
-                self.assertLessEqual({Input.CLIENT_GONE, Input.SHUT_DOWN}, set(rows), state)
+        for table in _TABLES:
+            for state, rows in table.items():
+                if state not in (State.PLANNED, State.OVER):
+                    self.assertLessEqual({Input.CLIENT_GONE, Input.SHUT_DOWN}, set(rows), state)
+
+    def test_sealed_first(self) -> None:
+        """No private request is sent but from the state in which it was sealed."""
+        sending = {
+            (state, given)
+            for state, rows in PRIVATE_TRANSITIONS.items()
+            for given, row in rows.items()
+            if State.ATTEMPTING in row.to
+        }
+        waits_on = State.ATTEMPTING, Input.EXPIRED
+        self.assertEqual(sending, {(State.SEALING, Input.SEALED), waits_on})
 
 
 class MachineTests(SynchronousTestCase):
     """The machine runs the table as Automat does."""
 
-    @given(_LED)
-    def test_as_automat(self, led: list[tuple[Input, State]]) -> None:
+    @given(st.sampled_from(_TABLES), _LED)
+    def test_as_automat(self, table: Table, led: list[tuple[Input, State]]) -> None:
         """The same inputs lead to the same states, and the same ones are illegal."""
-        machine = _scripted_machine()(lambda: 0.0)
-        peer: Any = _automat()([])
+        machine = _scripted_machine(table)(lambda: 0.0)
+        peer: Any = _automat(table)([])
         for given_input, state in led:
             if machine.state is State.OVER:
                 break

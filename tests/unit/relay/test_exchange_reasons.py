@@ -19,6 +19,7 @@ from autopilot.relay.sse_guard import GuardLevel
 from autopilot.routing.commit import Commit
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.retry_policy import Policy
+from tests.unit.relay.private_failures import FAILURES, ONCE_MORE, UNSENT
 from tests.unit.relay.routers import CONNECT_TIMEOUT, TIMEOUTS, RouterTestCase, snapshot
 from tests.unit.relay.upstreams import DONE, JSON, ROLE, STOP, TOKEN, chunk, head, whole
 
@@ -177,8 +178,9 @@ class ReasonTests(ReasonTestCase):
         return field.decode().split(",")
 
     def test_closed(self) -> None:
-        """No reason is missing from the table."""
-        self.assertEqual({reason for reason, _ in REASONS}, set(FailureReason))
+        """No reason is missing from the table, or from that of private exchanges."""
+        tried = {reason for reason, _ in REASONS} | {each.reason for each in FAILURES}
+        self.assertEqual(tried | {*UNSENT, ONCE_MORE}, set(FailureReason))
 
     def test_errors(self) -> None:
         """With no candidate left the client gets the error of the reason, or the response."""

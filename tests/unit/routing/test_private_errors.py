@@ -38,7 +38,7 @@ class PrivateErrorTests(SynchronousTestCase):
     """One kind for each error."""
 
     def test_recorded(self) -> None:
-        """Each answer to a sealed call is told apart by its text."""
+        """Each answer to a sealed call has a kind, by its text."""
         tried = set()
         for error in _ERRORS:
             if error["where"] != "POST /e2e/invoke":

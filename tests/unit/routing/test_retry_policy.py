@@ -330,4 +330,6 @@ class ReasonTests(SynchronousTestCase):
         }
         responses = {"capacity", "not_found", "context", "status_429"}
         responses |= {f"status_{status}" for status in range(500, 600)}
-        self.assertEqual(set(FailureReason), network | responses)
+        private = {"not_attested", "discovery", "nonce_refused", "instance_gone", "not_served"}
+        private |= {"reply_invalid"}
+        self.assertEqual(set(FailureReason), network | responses | private)

@@ -95,18 +95,24 @@ def rows(path: bytes) -> Iterator[Asked]:
     yield Asked(505, "bad_request", request(path, MINE, version=b"2.0"))
 
 
-# Made where nothing of the request is at fault; each has its test below.
+# Made where nothing of the request is at fault; each has its test below, or, those of private mode,
+# in relay/test_private_exchange.py.
 LATER = {
+    (400, "private_rejected"),
     (400, "private_unsupported"),
     (401, "missing_key"),
     (401, "unknown_key"),
     (402, "key_budget_exhausted"),
     (403, "model_not_allowed"),
+    (401, "private_unauthorized"),
+    (402, "private_unauthorized"),
+    (403, "private_unauthorized"),
     (408, "request_timeout"),
     (426, "upgrade_required"),
     (429, "key_rate_limited"),
     (429, "too_many_connections"),
     (500, "internal_error"),
+    (502, "private_reply_invalid"),
     (502, "upstream_connect_error"),
     (502, "upstream_empty"),
     (502, "upstream_stream_interrupted"),
@@ -114,6 +120,7 @@ LATER = {
     (503, "no_candidates"),
     (503, "not_ready"),
     (503, "overloaded"),
+    (503, "private_unavailable"),
     (504, "upstream_first_body_byte_timeout"),
     (504, "upstream_header_timeout"),
     (504, "upstream_total_timeout"),

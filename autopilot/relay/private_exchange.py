@@ -1,0 +1,449 @@
+"""Exchange of a private request: sealed to attested instances, and to nothing else.
+
+It has no plain target: each attempt waits for an instance whose key is verified, and is sealed to
+that key anew. What comes back passes opened, so that the steps of other exchanges judge it. An
+instance that fails leads to a sibling first, then to the next model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from hashlib import blake2b
+from math import inf
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from msgspec import structs
+from twisted.internet.defer import CancelledError
+
+from autopilot.attestation.private_instances import Cause, UnavailableError
+from autopilot.http.error_bodies import INTERNAL
+from autopilot.observability.private_counts import private_outcome
+from autopilot.observability.records import Outcome
+from autopilot.relay.attempt import Attempt, Expiry
+from autopilot.relay.errors import BY_REASON
+from autopilot.relay.exchange import Exchange
+from autopilot.relay.exchange_states import PRIVATE_TRANSITIONS, State
+from autopilot.relay.private_attempt import PrivateAttempt
+from autopilot.relay.private_causes import (
+    NOT_SERVED,
+    NOT_UNDERSTOOD,
+    REJECTED,
+    REPLY_INVALID,
+    Causes,
+    reason_of,
+    unauthorized,
+)
+from autopilot.relay.private_head import private_fields
+from autopilot.relay.private_path import Chute
+from autopilot.routing.failure_reason import UNCONNECTED, FailureReason
+from autopilot.routing.private_errors import PrivateError, private_error
+from autopilot.routing.private_standing import NOTHING_KNOWN, PrivateStanding
+from autopilot.routing.retry_policy import RetryAction, RetryDecision
+from autopilot.routing.why import FAILED, GONE
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from twisted.python.failure import Failure
+
+    from autopilot.attestation.private_instances import Attested
+    from autopilot.http.response_parser import ResponseHead
+    from autopilot.relay.config import RelayConfig
+    from autopilot.relay.downstream import ClientRequest, CommittedHead, Downstream
+    from autopilot.relay.exchange_base import Collaborators
+    from autopilot.relay.private_attempt import Sealed
+    from autopilot.relay.private_path import PrivatePath
+    from autopilot.relay.trace import Trace
+    from autopilot.request.parse import ParsedRequest
+    from autopilot.routing.catalog import Catalog
+    from autopilot.routing.plan import Plan
+    from autopilot.routing.snapshot import Snapshot
+    from autopilot.routing.why import AffinityWhy
+    from autopilot.state.affinity import AffinityKey
+    from autopilot.upstream.types import UpstreamError
+
+_READ: Final = RetryDecision(RetryAction.READ)
+_SHOWN: Final = 8
+"""Characters of an instance's id in records."""
+
+# These say nothing of how a model generates, or of whether others may have it unsealed.
+_NOT_THE_MODELS: Final = frozenset(
+    {
+        FailureReason.NOT_ATTESTED,
+        FailureReason.DISCOVERY,
+        FailureReason.NONCE_REFUSED,
+        FailureReason.NOT_SERVED,
+    }
+)
+# All instances have the same address, and all of a model the same fate.
+_SHARED: Final = UNCONNECTED | {FailureReason.NOT_FOUND, FailureReason.NONCE_REFUSED}
+# What the opener says of an answer is more exact than that it was cut.
+_OPENER: Final = frozenset({FailureReason.REPLY_INVALID, FailureReason.NO_TERMINATOR})
+_REASONS: Final = {
+    PrivateError.CAPACITY: FailureReason.CAPACITY,
+    PrivateError.INSTANCE_GONE: FailureReason.INSTANCE_GONE,
+    PrivateError.KEY_CHANGED: FailureReason.INSTANCE_GONE,
+    PrivateError.MODEL_ABSENT: FailureReason.NOT_FOUND,
+    PrivateError.STREAM_ONLY: FailureReason.NOT_SERVED,
+    PrivateError.NOT_SERVED: FailureReason.NOT_SERVED,
+    PrivateError.NONCE: FailureReason.NONCE_REFUSED,
+}
+_FINAL: Final = {
+    FailureReason.REPLY_INVALID: REPLY_INVALID,
+    FailureReason.NOT_SERVED: NOT_SERVED,
+}
+
+
+class PrivateExchange(Exchange, table=PRIVATE_TRANSITIONS):
+    """One private exchange. Its attempts are `PrivateAttempt`, and its calls pass an opener."""
+
+    __slots__ = (
+        "_answered_by",
+        "_authorization",
+        "_avoided",
+        "_causes",
+        "_had",
+        "_path",
+        "_rediscovered",
+        "_sent",
+    )
+
+    _private = True
+    _needs_terminator = True
+    _attempt_type: ClassVar[type[Attempt]] = PrivateAttempt
+
+    def __init__(self, path: PrivatePath, *exchange: Any) -> None:
+        super().__init__(*exchange)
+        self._path = path
+        self._sent = 0
+        self._avoided: set[str] = set()
+        self._causes = Causes()
+        self._rediscovered = False
+        self._had: str | None = None
+        self._answered_by: str | None = None
+        authorization = self._request.headers.named.get(b"authorization", (b"",))[0]
+        self._authorization = authorization.strip().decode("latin-1")
+
+    # -- the way to an instance
+
+    def _send(self, attempt: Attempt) -> State:
+        """Wait for an attested instance, and for the request to be sealed to it."""
+        assert isinstance(attempt, PrivateAttempt)
+        limit = attempt.started + self._config.attest_timeout
+        due, self._expiring = min((limit, Expiry.SEALING), (self._total_due, Expiry.TOTAL))
+        self._timer.set_at(due)
+        candidate = attempt.candidate
+        self._had = self._remembered_instance(candidate.model, attempt.started)
+        body = self._body.template.naming(candidate.sent or candidate.model)
+        attempt.wait_for(
+            self._path.sealed(
+                self._chute(attempt), body, frozenset(self._avoided), attempt.prefers or self._had
+            )
+        )
+        return State.SEALING
+
+    def _send_sealed(self, now: float, sealed: Sealed) -> State:
+        """Send the sealed request. Its times are measured from here on."""
+        attempt = self._private_attempt
+        if now >= self._total_due:
+            return self._run_out(now)
+        attempt.attested, attempt.started = sealed.attested, now
+        self._answered_by = sealed.attested.instance_id[:_SHOWN]
+        if not attempt.again:
+            self._sent += 1
+            self._attempts += attempt.cause is not None  # else it is counted already
+        if self._sent >= self._config.max_instances:
+            attempt.last, attempt.allowance = True, inf
+        call = self._path.call(
+            sealed,
+            self._chute(attempt),
+            self._target.path,
+            attempt,
+            streams=self._streams,
+            held=partial(self._charge_held, attempt),
+            failures=self._shared.failures,
+        )
+        attempt.call = call.outer
+        self._arm(attempt)
+        self._shared.pool.dispatch(
+            self._target.origin,
+            call.inner,
+            fresh=attempt.replayed,
+            timeout=self._config.timeouts.connect,
+        )
+        return State.ATTEMPTING
+
+    def _judge_unsealed(self, now: float, failure: Failure) -> State:
+        """Handle that there is no attested instance; anything else that was raised is a bug."""
+        if failure.check(CancelledError):  # not by this exchange: whoever looked has stopped
+            return self._go_without(UnavailableError(Cause.NOT_READY), now)
+        error = failure.value
+        if not isinstance(error, UnavailableError):
+            failure.raiseException()
+        return self._go_without(error, now)
+
+    def _expire_sealing(self, now: float) -> State:
+        if self._expiring is Expiry.TOTAL or now >= self._total_due:
+            return self._run_out(now)
+        self._current.drop_call()
+        return self._go_without(UnavailableError(Cause.UNANSWERED), now)
+
+    def _go_without(self, error: UnavailableError, now: float) -> State:
+        """Leave a model that has no attested instance, or none beside those that failed."""
+        attempt = self._private_attempt
+        if error.cause is Cause.UNAUTHORIZED:
+            return self._refuse(unauthorized(error.status), now)
+        self._causes.add(error)
+        reason = attempt.cause or reason_of(error)
+        if attempt.cause is None or attempt.again:
+            self._note_failover(attempt, reason, now)
+        if error.cause is Cause.LIBRARY:  # another model needs it as well
+            return self._refuse(self._causes.error(), now)
+        return self._leave_model(attempt, reason, now)
+
+    # -- an attempt that has failed
+
+    def _fail(self, reason: FailureReason, now: float) -> State:
+        """Try a sibling of the instance, if one may be tried, else leave the model."""
+        attempt = self._private_attempt
+        self._causes.failed(reason)
+        self._note_failover(attempt, reason, now)
+        if attempt.attested is not None:
+            self._avoided.add(attempt.attested.instance_id)
+        # One of the instances is kept for the next model, if there is one.
+        kept = 0 if self._candidates.exhausted else 1
+        if reason in _SHARED or self._sent + kept >= self._config.max_instances:
+            return self._leave_model(attempt, reason, now)
+        return self._try_sibling(attempt, reason, now)
+
+    def _try_sibling(self, attempt: PrivateAttempt, reason: FailureReason, now: float) -> State:
+        if now >= self._total_due:
+            return self._run_out(now)
+        last, timeouts, allowance = self._candidates.exhausted, self._config.timeouts, inf
+        if not last:
+            if self._streams:
+                allowance = timeouts.failover_after
+            elif not self._given_up:
+                allowance = timeouts.plain_failover_after
+        sibling = PrivateAttempt(self, attempt.candidate, last, now, allowance)
+        sibling.cause = reason
+        if self._trace is not None:
+            self._trace.attempting(attempt.candidate.model)
+        return self._replace(attempt, sibling)
+
+    def _try_again(
+        self, attempt: PrivateAttempt, reason: FailureReason, now: float, *, fresh: bool = False
+    ) -> State:
+        """Repeat an attempt that reached no instance, under another nonce.
+
+        It is neither an attempt nor a failure of its own.
+        """
+        if now >= self._total_due:
+            return self._run_out(now)
+        again = PrivateAttempt(self, attempt.candidate, attempt.last, now, attempt.allowance)
+        again.again, again.cause, again.replayed = True, reason, fresh
+        again.prefers = None if attempt.attested is None else attempt.attested.instance_id
+        return self._replace(attempt, again)
+
+    def _replace(self, attempt: PrivateAttempt, by: PrivateAttempt) -> State:
+        attempt.drop_call()
+        self._free_held(attempt)
+        self.attempt = by
+        return self._send(by)
+
+    def _leave_model(self, attempt: PrivateAttempt, reason: FailureReason, now: float) -> State:
+        """Try the next model, or give up. Only the last reason counts against a model."""
+        if reason not in _NOT_THE_MODELS:
+            model, took = attempt.candidate.model, now - attempt.started
+            self._shared.tables.failed(self._client(), self._key, model, reason, now, took)
+        if not attempt.last:
+            return self._try_next(now)
+        error = _FINAL.get(reason) or BY_REASON.get(reason) or self._causes.error()
+        # The client may try again by itself what this router has not tried.
+        return self._refuse(replace(error, tried=self._tried() if self._sent else None), now)
+
+    # -- the response
+
+    def _judge_error(self, now: float, error: UpstreamError) -> State:
+        """See `Exchange`; the platform may have taken the nonce of a request that was lost."""
+        attempt = self._private_attempt
+        if error.internal:
+            return self._refuse(INTERNAL, now)
+        if error.stale:
+            return self._try_again(attempt, error.reason, now, fresh=True)
+        cut = attempt.response is not None and error.reason not in _OPENER
+        return self._fail(FailureReason.CUT if cut else error.reason, now)
+
+    def _break_off(self, attempt: Attempt, reason: FailureReason, now: float) -> State:
+        """See `Exchange`; without its sealed terminator no answer is whole."""
+        return self._fail(reason, now)
+
+    def _at_head(self, attempt: Attempt, head: ResponseHead) -> RetryDecision:
+        """See `Exchange`; one status has several causes here."""
+        return _READ
+
+    def _decide(self, attempt: Attempt, now: float) -> State:
+        """Handle an error by its text."""
+        assert isinstance(attempt, PrivateAttempt) and attempt.response is not None
+        if attempt.settled:
+            return self._relay_error(attempt, now)
+        status = attempt.response.status
+        kind = private_error(status, b"".join(attempt.held))
+        if kind is PrivateError.RELAYED:
+            return self._relay_error(attempt, now)
+        if kind is PrivateError.REJECTED:
+            return self._refuse(REJECTED, now)
+        if kind is PrivateError.OURS:
+            return self._refuse(NOT_UNDERSTOOD, now)
+        self._tell(kind, attempt)
+        if kind is PrivateError.NONCE and not self._rediscovered:
+            self._rediscovered = True
+            return self._try_again(attempt, FailureReason.NONCE_REFUSED, now)
+        return self._fail(_REASONS.get(kind) or _of_status(status), now)
+
+    def _tell(self, kind: PrivateError, attempt: PrivateAttempt) -> None:
+        """Tell what keeps the instances what an error says of this one."""
+        attested, chute = attempt.attested, self._chute(attempt)
+        assert attested is not None
+        instances = self._path.instances
+        if kind is PrivateError.NONCE:
+            instances.nonce_refused(chute.chute, chute.client, attested)
+        elif kind is PrivateError.KEY_CHANGED:
+            instances.key_changed(chute.chute, attested)
+        elif kind is PrivateError.INSTANCE_GONE:
+            instances.vanished(chute.chute, chute.client, attested)
+
+    # -- the answer
+
+    def _committed_head(
+        self,
+        attempt: Attempt,
+        head: ResponseHead,
+        now: float,
+        rechunk: bool,
+        cost: int | None = None,
+    ) -> CommittedHead:
+        """See `ExchangeEnds`; only an answer that was opened is that of an attested instance."""
+        assert isinstance(attempt, PrivateAttempt) and attempt.attested is not None
+        attested, is_answer = attempt.attested, 200 <= head.status < 300
+        if is_answer and self._key is not None:
+            self._note_instance(self._key, attempt.candidate.model, attested, now)
+        committed = super()._committed_head(attempt, head, now, rechunk, cost)
+        if not is_answer:
+            return committed
+        fields = [*committed.fields, *private_fields(attested, now)]
+        return structs.replace(committed, fields=fields)
+
+    def _note_instance(self, key: AffinityKey, model: str, attested: Attested, now: float) -> None:
+        """Remember the instance for the conversation, whose prompt it has read."""
+        had = self._had
+        if had is not None and had != attested.instance_id and self._remembered == model:
+            self._remembered = ""  # the model is the same one, but not what remembers the prompt
+            self._displaced = self._displaced or (FAILED if had in self._avoided else GONE)
+        self._shared.tables.committed(_of_instance(key, model), attested.instance_id, now)
+
+    def _remembered_instance(self, model: str, now: float) -> str | None:
+        if self._key is None:
+            return None
+        return self._shared.tables.affinity.remembered(_of_instance(self._key, model), now)
+
+    # -- the end
+
+    def _conclude(self, outcome: Outcome, now: float, *facts: Any, **more: Any) -> State:
+        """See `ExchangeBase`; count the request."""
+        if not self._concluded:
+            try:
+                self._path.counts.request(private_outcome(outcome, self._code))
+            except Exception:  # noqa: BLE001  the record and the release are still to be done
+                self._shared.failures.report("A private request could not be counted")
+        return super()._conclude(outcome, now, *facts, **more)
+
+    def _chute(self, attempt: Attempt) -> Chute:
+        catalog = self._snapshot.catalog
+        model = None if catalog is None else catalog.models.get(attempt.candidate.model)
+        chute = "" if model is None or model.chute_id is None else model.chute_id
+        return Chute(chute, self._client(), self._authorization)
+
+    @property
+    def _private_attempt(self) -> PrivateAttempt:
+        attempt = self.attempt
+        assert isinstance(attempt, PrivateAttempt)
+        return attempt
+
+
+class PrivateExchanges:
+    """Makes the exchanges of private requests, and says what is known for their plans."""
+
+    def __init__(self, path: PrivatePath) -> None:
+        self._path = path
+
+    @property
+    def host(self) -> str:
+        """The host to which they are sent."""
+        return self._path.target.origin.host
+
+    def standing(self, client: bytes, snapshot: Snapshot) -> PrivateStanding:
+        """Return which models can serve a client at once, and which are not attestable."""
+        known, catalog = self._path.instances.standing(client), snapshot.catalog
+        if catalog is None or not (known.ready or known.unattestable):
+            return NOTHING_KNOWN
+        return PrivateStanding(_models(known.ready, catalog), _models(known.unattestable, catalog))
+
+    def exchange(
+        self,
+        shared: Collaborators,
+        config: RelayConfig,
+        request: ClientRequest,
+        response: Downstream,
+        parsed: ParsedRequest,
+        plan: Plan,
+        key: AffinityKey | None,
+        remembered: str | None,
+        displaced: AffinityWhy | None,
+        snapshot: Snapshot,
+        trace: Trace | None,
+        started: float,
+    ) -> Exchange:
+        """Return the exchange of a private request, whose one target is that of sealed calls."""
+        target = structs.replace(self._path.target, path=request.path.decode("ascii"))
+        return PrivateExchange(
+            self._path,
+            shared,
+            config,
+            request,
+            response,
+            target,
+            parsed,
+            plan,
+            key,
+            remembered,
+            displaced,
+            snapshot,
+            trace,
+            started,
+        )
+
+    def refused(self, code: str) -> None:
+        """Count a private request that was refused before any attempt."""
+        self._path.counts.request(private_outcome(Outcome.FAILED, code))
+
+
+def _models(chutes: frozenset[str], catalog: Catalog) -> frozenset[str]:
+    """Return the models of these chutes: of one chute all that the catalog lists."""
+    return frozenset(model.name for model in catalog.models.values() if model.chute_id in chutes)
+
+
+def _of_instance(key: AffinityKey, model: str) -> AffinityKey:
+    """Return the key under which a conversation's instance is remembered, for each model."""
+    client, selector, talk = key
+    digest = blake2b(model.encode("utf-8", "surrogatepass"), key=b"instance", digest_size=16)
+    digest.update(selector)
+    return client, digest.digest(), talk
+
+
+def _of_status(status: int) -> FailureReason:
+    """Return the reason for a status that an instance, or the gateway, fails with."""
+    if 500 <= status < 600:
+        return FailureReason(f"status_{status}")
+    return FailureReason.INSTANCE_GONE
