@@ -18,9 +18,13 @@ from msgspec.json import Decoder
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from autopilot.attestation.collateral import Platform
+from autopilot.attestation.bug_log import log_bug
+from autopilot.attestation.collateral import CollateralError, Platform
+from autopilot.attestation.private_report import CollateralReport
+from autopilot.http.fetch_error import FetchError
 
 LOOK_SECONDS: Final = 3600.0
 """How often it is looked whether a refresh is due."""
@@ -40,21 +44,28 @@ class _Collateral(Struct):
     qe_identity: str
 
 
+class _Number(Struct):
+    tcbEvaluationDataNumber: int  # noqa: N815
+
+
 _dates = Decoder(_Dates)
+_number = Decoder(_Number)
 _collateral = Decoder(_Collateral)
 
 
 class _Kept:
     """What is kept of a platform: the data, or nothing after a failure, and when to fetch again.
 
-    ``late`` data had ended when it was read, and is used only if none can be fetched.
+    ``late`` data had ended when it was read, and is used only if none can be fetched. ``since`` is
+    when it was fetched, by the time of day.
     """
 
-    __slots__ = ("due", "late", "text")
+    __slots__ = ("due", "late", "since", "text")
 
-    def __init__(self, text: str | None, due: float, late: bool = False) -> None:
+    def __init__(self, text: str | None, due: float, since: float, late: bool = False) -> None:
         self.text = text
         self.due = due
+        self.since = since
         self.late = late
 
     def serves(self, now: float) -> bool:
@@ -67,6 +78,8 @@ class CollateralCache:
 
     Start it for refreshes; `stop` cancels them, and fails those that wait.
     """
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -81,6 +94,7 @@ class CollateralCache:
         self._kept: dict[Platform, _Kept] = {}
         self._fetching: dict[Platform, Deferred[str | None]] = {}
         self._waiting: dict[Platform, list[Deferred[str | None]]] = {}
+        self._fails = False
         self._loop = LoopingCall(self._look)
         self._loop.clock = clock
 
@@ -135,10 +149,49 @@ class CollateralCache:
             self._write(platform, text)
         elif (before := self._kept.get(platform)) is not None:
             text = before.text
-        fetched = isinstance(result, str)
-        self._kept[platform] = _Kept(text, self._due(text) if fetched else self._retry())
+        self._note(result)
+        before = self._kept.get(platform)
+        if before is None or isinstance(result, str):
+            since = self._wall()
+        else:
+            since = before.since
+        due = self._due(text) if isinstance(result, str) else self._retry()
+        self._kept[platform] = _Kept(text, due, since)
         for each in waiting:
             each.callback(text)
+
+    def report(self) -> CollateralReport:
+        """Return what the pages show of it."""
+        now = self._wall()
+        kept = [each for each in self._kept.values() if each.text is not None]
+        found = [(_end(each.text), _evaluation(each.text)) for each in kept]
+        return CollateralReport(
+            platforms=len(kept),
+            age=max((now - each.since for each in kept), default=None),
+            next_update=min((end for end, _ in found if end is not None), default=None),
+            evaluation=min((number for _, number in found if number is not None), default=None),
+        )
+
+    @property
+    def lacks(self) -> bool:
+        """Whether data was asked for and could not be fetched, and there is none of another."""
+        return bool(self._kept) and all(each.text is None for each in self._kept.values())
+
+    def _note(self, result: str | Failure | None) -> None:
+        """Log that the data cannot be fetched, and that it can again, once each."""
+        if isinstance(result, Failure):
+            if not self._fails:
+                known = result.check(FetchError, CollateralError)
+                problem = result.getErrorMessage() if known else "internal error"
+                self._log.warn(
+                    "Private mode: Intel's collateral could not be fetched ({problem}); retrying",
+                    problem=problem,
+                )
+                if not known:
+                    log_bug(self._log, "collateral was fetched", result)
+        elif self._fails:
+            self._log.info("Private mode: Intel's collateral was fetched again")
+        self._fails = isinstance(result, Failure)
 
     def _retry(self) -> float:
         return self._wall() + RETRY_SECONDS
@@ -146,13 +199,8 @@ class CollateralCache:
     def _due(self, text: str | None) -> float:
         """Return when data is to be refreshed: now, if its dates have passed or are unreadable."""
         now = self._wall()
-        try:
-            read = _collateral.decode(text or "")
-            ends = [_dates.decode(each).nextUpdate for each in (read.tcb_info, read.qe_identity)]
-            end = min(datetime.fromisoformat(each).timestamp() for each in ends)
-        except (DecodeError, ValueError, RecursionError, OverflowError):
-            return now
-        return now + max(0.0, end - now) * SHARE
+        end = _end(text)
+        return now if end is None else now + max(0.0, end - now) * SHARE
 
     def _read(self, platform: Platform) -> _Kept | None:
         path = self._path(platform)
@@ -161,10 +209,11 @@ class CollateralCache:
         try:
             with path.open("rb") as file:
                 text = file.read(MAX_BYTES).decode()
+                since = os.fstat(file.fileno()).st_mtime
         except (OSError, UnicodeDecodeError):
             return None
         due = self._due(text)
-        self._kept[platform] = _Kept(text, due, late=due <= self._wall())
+        self._kept[platform] = _Kept(text, due, since, late=due <= self._wall())
         return self._kept[platform]
 
     def _write(self, platform: Platform, text: str) -> None:
@@ -185,3 +234,21 @@ class CollateralCache:
         if self._folder is None or not named:
             return None
         return self._folder / f"collateral-{platform.fmspc}-{platform.ca}.json"
+
+
+def _end(text: str | None) -> float | None:
+    """Return when data is to be updated at the latest; None if its dates are unreadable."""
+    try:
+        read = _collateral.decode(text or "")
+        ends = [_dates.decode(each).nextUpdate for each in (read.tcb_info, read.qe_identity)]
+        return min(datetime.fromisoformat(each).timestamp() for each in ends)
+    except (DecodeError, ValueError, RecursionError, OverflowError):
+        return None
+
+
+def _evaluation(text: str | None) -> int | None:
+    """Return the number of the data's evaluation, if it has one."""
+    try:
+        return _number.decode(_collateral.decode(text or "").tcb_info).tcbEvaluationDataNumber
+    except (DecodeError, UnicodeDecodeError, RecursionError):
+        return None
