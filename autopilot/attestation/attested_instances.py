@@ -237,7 +237,8 @@ class AttestedInstances:
         for each in unjudged:
             judging = self._verdicts.judge(wish.place.chute, each, wish.authorization)
             waiting[each.instance_id] = judging
-            self._keep_asking(wish, each)
+            if not judging.called:
+                self._keep_asking(wish, each)
         await first_verified(waiting, wish.awaited)
 
     def _judge_behind(self, wish: _Wish) -> None:

@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 
 from autopilot.attestation.bug_log import log_bug
 from autopilot.attestation.instances import DiscoveredInstance, Discovery
+from autopilot.observability.private_counts import DiscoveryOutcome
 
 DISCOVERIES: Final = 8
 """Discoveries in any minute, of all pools: fewer than the ten that the platform allows."""
@@ -43,6 +44,13 @@ class PoolFault(StrEnum):
     FAILED = "discovery_failed"
     UNAUTHORIZED = "unauthorized"
     """The platform does not accept the key, or not for this chute."""
+
+
+_OUTCOMES: Final = {
+    PoolFault.LIMITED: DiscoveryOutcome.LIMITED,
+    PoolFault.FAILED: DiscoveryOutcome.FAILED,
+    PoolFault.UNAUTHORIZED: DiscoveryOutcome.UNAUTHORIZED,
+}
 
 
 class PoolError(Exception):
@@ -148,13 +156,22 @@ class _Flight:
 
 
 class NoncePool:
-    """All pools. ``close`` cancels the discoveries under way, and so fails those that wait."""
+    """All pools. ``close`` cancels the discoveries under way, and so fails those that wait.
+
+    ``discovered`` is called with how each discovery ends.
+    """
 
     _log = Logger()
 
-    def __init__(self, clock: IReactorTime, discover: Discover) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        discover: Discover,
+        discovered: Callable[[DiscoveryOutcome], None] = lambda _outcome: None,
+    ) -> None:
         self._clock = clock
         self._discover = discover
+        self._discovered = discovered
         self._stocks: dict[Place, Stock] = {}
         self._chutes: dict[bytes, set[str]] = {}
         self._rests: dict[Place, tuple[PoolError, float]] = {}
@@ -267,6 +284,8 @@ class NoncePool:
             self._remove(next(iter(self._stocks)))
         # Taken out first: a pool that is filled again is the youngest one.
         self._stocks.pop(place, None)
+        found = bool(discovery.instances)
+        self._discovered(DiscoveryOutcome.FOUND if found else DiscoveryOutcome.EMPTY)
         now = self._clock.seconds()
         self._stocks[place] = Stock(discovery, now, now + discovery.seconds, self._used)
         self._chutes.setdefault(place.client, set()).add(place.chute)
@@ -291,6 +310,7 @@ class NoncePool:
         else:
             log_bug(self._log, "instances were discovered", failure)
             error = PoolError(PoolFault.FAILED)
+        self._discovered(_OUTCOMES[error.fault])
         if error.fault is not PoolFault.LIMITED:
             error.retry_after = REST_SECONDS
             while len(self._rests) >= MAX_POOLS:
@@ -306,7 +326,10 @@ class NoncePool:
             return PoolError(error.fault, rest, error.status)
         self._rests.pop(place, None)
         wait = self._wait()
-        return PoolError(PoolFault.LIMITED, wait) if wait > 0 else None
+        if wait <= 0:
+            return None
+        self._discovered(DiscoveryOutcome.LIMITED)
+        return PoolError(PoolFault.LIMITED, wait)
 
     def _wait(self) -> float:
         """Return the time until the budget of all pools allows another discovery."""

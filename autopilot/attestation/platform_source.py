@@ -49,6 +49,9 @@ class PlatformSource:
         return Deferred.fromCoroutine(self._evidence(instance, nonce, authorization))
 
     async def _discover(self, chute: str, authorization: str) -> Discovery:
+        if not authorization.isascii():
+            # No key of the platform's is, and none can be sent.
+            raise PoolError(PoolFault.UNAUTHORIZED, status=401)
         url = f"{self._api}/e2e/instances/{quoted(chute, safe='')}"
         try:
             answer = await self._ask(url, authorization)

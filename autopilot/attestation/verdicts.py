@@ -226,13 +226,17 @@ class Verdicts:
             if not subjects:
                 del self._chutes[subject.chute]
 
+    def forget_all(self) -> None:
+        """Forget all verdicts, because measurements have changed that they rest on."""
+        self._verdicts.clear()
+        self._chutes.clear()
+
     def close(self) -> None:
         """Cancel the questions under way, and forget everything."""
         for flight in list(self._flights.values()):
             if flight.asking is not None:
                 flight.asking.cancel()
-        self._verdicts.clear()
-        self._chutes.clear()
+        self.forget_all()
 
     def _joined(self, flight: _Flight) -> Deferred[Verdict]:
         def cancelled(waiting: Deferred[Verdict]) -> None:
@@ -259,7 +263,11 @@ class Verdicts:
             collateral = await sources.collateral(sources.platform(body))
             rows, now = sources.measurements(), int(sources.wall())
             steps = sources.steps(body, nonce, instance.key, collateral, rows, now)
-            return await self._run(steps)
+            verified = await self._run(steps)
+            # They may have changed between two steps.
+            if sources.measurements() is not rows:
+                _check_row(verified, sources.measurements())
+            return verified
         except RefusedError as error:
             return error.refusal
         except NoEvidenceError as error:
@@ -325,3 +333,9 @@ class Verdicts:
         if found is NoEvidence.UNATTESTABLE:
             return UNATTESTABLE_SECONDS
         return 0.0 if found is NoEvidence.UNAUTHORIZED else REFUSED_SECONDS
+
+
+def _check_row(verified: Verified, rows: Sequence[Measurement]) -> None:
+    """Raise `RefusedError` unless the row that was found is one of these."""
+    if verified.measurement not in rows:
+        raise RefusedError(Refusal.MEASUREMENT_UNKNOWN)

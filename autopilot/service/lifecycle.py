@@ -277,6 +277,8 @@ class AutopilotService(Service):
             self._parts.sharing.start()
         self._parts.control.start()
         self._parts.attestation.start()
+        if self._parts.private is not None:
+            self._parts.private.instances.start()
 
     def own_process(self, lost_lines: Iterable[Callable[[], int]]) -> None:
         """Measure what belongs to the process: the reactor's turns, and the log lines lost."""
@@ -335,6 +337,8 @@ class AutopilotService(Service):
             # After the drain, because a finished stream returns its connection to the pool.
             parts.pool.close,
         ]
+        if parts.private is not None:
+            steps.append(parts.private.instances.stop)
         if parts.hub is not None:
             steps.append(parts.hub.close)
         if parts.sharing is not None:

@@ -231,7 +231,7 @@ def private(settings: Settings) -> PrivateConfig:
     return PrivateConfig(
         tcb=frozenset(settings.private_tcb),
         grace_days=settings.private_tcb_grace_days,
-        pinned=_pinned(settings.private_measurements),
+        pinned=pinned(settings),
         gpu_checks=GpuChecks(settings.private_gpu),
         envelope_required=settings.private_envelope == "require",
         verdict_ttl=settings.private_attest_ttl_ms / 1000,
@@ -243,9 +243,11 @@ def private(settings: Settings) -> PrivateConfig:
     )
 
 
-def _pinned(given: PinFile | str) -> tuple[Measurement, ...] | None:
+def pinned(settings: Settings) -> tuple[Measurement, ...] | None:
+    """Return the rows of the operator's own file; None stands for the platform's list."""
     from autopilot.attestation.measurements import Measurement
 
+    given = settings.private_measurements
     if not isinstance(given, PinFile):
         return None
     return tuple(

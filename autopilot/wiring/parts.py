@@ -34,6 +34,7 @@ from autopilot.observability.account_limits import AccountLimits
 from autopilot.observability.history import History
 from autopilot.observability.log_rate_limit import FailureLog
 from autopilot.observability.metrics import Gauges, Metrics
+from autopilot.observability.private_counts import PrivateCounts
 from autopilot.observability.records import RequestRecord
 from autopilot.observability.refusals import Refusals
 from autopilot.observability.reporter import Reporter, records_to_log
@@ -65,6 +66,7 @@ from autopilot.wiring.agent import PlatformAgent
 from autopilot.wiring.face import no_parent, of_whole, pages_by_place, shared_now
 from autopilot.wiring.feeds import control_plane, jitter, role_instrument
 from autopilot.wiring.keys import Keys
+from autopilot.wiring.private import private_instruments, private_parts, shown, unattestable
 from autopilot.wiring.role import Place, Role
 from autopilot.wiring.sharing import hub_of
 from autopilot.wiring.store import shared_store
@@ -169,6 +171,15 @@ class Parts:
             FeedPublisher(self.clock, self.control) if role.place is Place.PARENT else None
         )
         self.attestation = self._attestation(reactor, agent)
+        self.private_counts = PrivateCounts()
+        self.private = private_parts(
+            settings,
+            reactor,
+            agent,
+            lambda: self.control.snapshot.catalog,
+            self.private_counts,
+        )
+        self.metrics.instruments += private_instruments(self.private, self.private_counts)
         self._refusals = Refusals(
             self.clock.seconds, lambda: self.control.snapshot, self._record_refusal
         )
@@ -197,6 +208,8 @@ class Parts:
             tree.set_cors(Cors.of(settings.cors_allow_origins))
             tree.require_key(mapping.keyed(settings))
         self._follow_keys()
+        if self.private is not None:
+            self.private.configure(settings)
         self._load_certificate()
 
     def tree(
@@ -288,6 +301,7 @@ class Parts:
             self.settings.readyz_max_allowlist_age_ms / 1000,
             self.draining,
             served,
+            unattestable(self.settings, self.private),
         )
 
     def status(self) -> StatusReport:
@@ -310,6 +324,7 @@ class Parts:
             routes=routes_now(self._relaying.parsing.rules, self.control.snapshot),
             alone=self.role.worker,
             sharing=shared_now(self.hub, self.sharing, self.control.roles()),
+            private=shown(self.settings, self.private, self.control.snapshot.catalog),
         )
         return own if self.workers is None else of_whole(own, self.workers, self.history)
 

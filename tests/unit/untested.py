@@ -16,6 +16,7 @@ REASONS: Final[dict[str, str]] = {
     "__main__.py": "tests of the commands run it as a process",
     "attestation/chute_reports.py": _INSTANCES,
     "attestation/first_verified.py": _INSTANCES,
+    "attestation/judging.py": "wiring/test_private.py judges evidence with it",
     "attestation/key_ring.py": _INSTANCES,
     "attestation/private_report.py": _VALUE,
     "attestation/verdict.py": _VALUE,
