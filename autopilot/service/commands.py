@@ -63,6 +63,12 @@ class Events(_Notice):
     arguments: ClassVar[list[tuple[bytes, Any]]] = [(b"batch", String())]
 
 
+class KeyReport(_Notice):
+    """Both ways: what clients have used of the operator's own keys, for the other processes."""
+
+    arguments: ClassVar[list[tuple[bytes, Any]]] = [(b"report", String())]
+
+
 class Line(AMP):
     """One end of the connection between the parent and a worker.
 

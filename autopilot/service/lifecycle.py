@@ -275,6 +275,7 @@ class AutopilotService(Service):
         self._parts.hold_watch.start()
         if self._parts.sharing is not None:
             self._parts.sharing.start()
+        self._parts.keys.start()
         self._parts.control.start()
         self._parts.attestation.start()
         if self._parts.private is not None:
@@ -339,6 +340,7 @@ class AutopilotService(Service):
         ]
         if parts.private is not None:
             steps.append(parts.private.instances.stop)
+        steps.append(parts.keys.stop)
         if parts.hub is not None:
             steps.append(parts.hub.close)
         if parts.sharing is not None:

@@ -68,6 +68,7 @@ class ParentService(AutopilotService):
             self._assign,
             publisher=self._parts.publisher,
             hub=self._parts.hub,
+            keys=self._parts.keys.ledger,
             write=write,
         )
         self.supervisor = Supervisor(

@@ -22,6 +22,7 @@ from autopilot.service.assignment import Assignment
 from autopilot.service.commands import Await, Drain, Draining, Line, Ready
 from autopilot.service.event_link import EventLink
 from autopilot.service.frames import Frames, Kind
+from autopilot.service.key_link import KeyLink
 from autopilot.settings import DECLARED
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from autopilot.feeds.feed_publisher import FeedPublisher, FeedReader
     from autopilot.process.acceptor import Acceptor
+    from autopilot.state.key_ledger import KeyLedger
     from autopilot.state.sharing.hub import Hub
 
 COMMANDS: Final = 3
@@ -63,6 +65,7 @@ class Processes:
         *,
         publisher: FeedPublisher | None = None,
         hub: Hub | None = None,
+        keys: KeyLedger | None = None,
         write: Callable[[str], object] | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
@@ -72,6 +75,7 @@ class Processes:
         self._assign = assign
         self._publisher = publisher
         self._hub = hub
+        self._keys = keys
         self._write = write
         self._environ = environment_without(
             {name for setting in DECLARED for name in setting.spellings}, environ, sys.path
@@ -108,6 +112,8 @@ class Processes:
             child.follow(self._publisher)
         if self._hub is not None:
             child.join(self._hub)
+            if self._keys is not None:
+                child.count(self._keys)
             self._send_state(child, self._hub.dump())
         child.launched(self._reactor)
         return child
@@ -147,6 +153,7 @@ class WorkerProcess(ProcessProtocol):
         self._publisher: FeedPublisher | None = None
         self._reader: FeedReader | None = None
         self._link: EventLink | None = None
+        self._key_link: KeyLink | None = None
         self._unfinished = {1: b"", 2: b""}
         self.ended: Callable[[str], None] = lambda how: None
         self.line = Line()
@@ -200,6 +207,10 @@ class WorkerProcess(ProcessProtocol):
         """Share the state of the hub's tables with the process."""
         self._link = EventLink(hub, self.line)
         self._link.open()
+
+    def count(self, keys: KeyLedger) -> None:
+        """Exchange with the process what clients use of the operator's own keys."""
+        self._key_link = KeyLink(keys, self.line, new=True)
 
     @property
     def heartbeat(self) -> int:
@@ -257,7 +268,7 @@ class WorkerProcess(ProcessProtocol):
                 self._write_line(rest)
         self._acceptor.remove(self.slot)
         _read_rest(self.frames)
-        for leaving in (self._reader, self._link):
+        for leaving in (self._reader, self._link, self._key_link):
             if leaving is not None:
                 leaving.close()
         for protocol in (self.line, self.frames):

@@ -34,6 +34,7 @@ from autopilot.service.assignment import Assignment, AssignmentError
 from autopilot.service.commands import Await, Drain, Draining, Line, Ready
 from autopilot.service.event_link import EventLink
 from autopilot.service.frames import Frames, Kind
+from autopilot.service.key_link import KeyLink
 from autopilot.service.lifecycle import AutopilotService, use_monotonic_clock
 from autopilot.service.log_output import log_outputs, own_log, unblocked
 from autopilot.service.reports import ParentAnswers
@@ -120,6 +121,7 @@ class WorkerService(AutopilotService):
         assert hub is not None
         self._link = EventLink(hub, line)
         self._link.open()
+        KeyLink(self._parts.keys.ledger, line)
 
     def learn(self, batch: bytes) -> None:
         """Take a batch of what the router has learned before; an empty one is the end."""

@@ -54,6 +54,7 @@ from autopilot.settings.types import (
     Names,
     ReadableFile,
     Type,
+    WritableFile,
 )
 
 MOST_WORKERS: Final = 64
@@ -227,6 +228,12 @@ class Settings:
         " any other key is refused. Read again on SIGHUP; while it has a fault, the former keys"
         " stay.",
         live=True,
+    )
+    keys_state_file: str | None = _setting(
+        "",
+        WritableFile(),
+        "File in which the router keeps what the keys of KEYS_FILE have used, so that a restart"
+        " gives no budget back. With STATE_URL the store keeps it, too.",
     )
     failover_policy: str = _setting(
         "standard",

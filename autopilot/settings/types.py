@@ -282,6 +282,37 @@ class ReadableFile:
 
 
 @dataclass(frozen=True, slots=True)
+class WritableFile:
+    """The path of a file that can be replaced, or made, in a directory that exists; or ``None``."""
+
+    @property
+    def expected(self) -> str:
+        """The form of the path."""
+        return "path of a file in a directory that is writable"
+
+    def parse(self, text: str) -> object:
+        """Parse as ``check`` does."""
+        return self.check(text)
+
+    def check(self, value: object) -> object:
+        """Accept the path of a file whose directory is writable now."""
+        if value is None:
+            return None
+        if not isinstance(value, str) or "\0" in value or os.path.isdir(value):
+            raise ValueError(f"{quoted(value)} is no name of a file; give the {self.expected}")
+        folder = os.path.dirname(value) or "."
+        if not os.path.isdir(folder):
+            raise ValueError(f"{quoted(folder)} is no directory; give the {self.expected}")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise ValueError(f"{quoted(folder)} is not writable; give the {self.expected}")
+        return value
+
+    def show(self, value: object) -> str:
+        """Return the path; empty if there is none."""
+        return "" if value is None else str(value)
+
+
+@dataclass(frozen=True, slots=True)
 class HashKey:
     """A secret key for BLAKE2b; no error message ever quotes it."""
 

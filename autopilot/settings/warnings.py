@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
 from autopilot.settings.certificates import is_readable_by_all
+from autopilot.settings.files.keys import KeysFile
 from autopilot.settings.network import is_loopback
 from autopilot.settings.proxies import has_effect
 from autopilot.settings.schema import DECLARED, Settings
@@ -23,8 +24,21 @@ def settings_warnings(settings: Settings) -> tuple[str, ...]:
         *_without_effect(settings),
         *_no_name_to_ask_for(settings),
         *_readable_key(settings),
+        *_forgotten_budgets(settings),
         *_readable_prompts(settings),
     )
+
+
+def _forgotten_budgets(settings: Settings) -> Iterator[str]:
+    """Yield where a restart begins the budgets of the keys anew."""
+    file = settings.keys_file
+    if not isinstance(file, KeysFile) or not file.has_budgets:
+        return
+    if settings.keys_state_file is None and settings.state_url is None:
+        yield (
+            "KEYS_FILE has budgets, which begin anew with each restart; set KEYS_STATE_FILE to a"
+            " file that keeps what is spent, or STATE_URL"
+        )
 
 
 def _readable_key(settings: Settings) -> Iterator[str]:

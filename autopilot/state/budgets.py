@@ -183,10 +183,32 @@ class KeyBudgets:
                 picodollars_this_month=known.picodollars_this_month + mine.picodollars_this_month,
             )
 
-    def replace(self, spent: Mapping[str, Spent]) -> None:
-        """Count these as all that has been spent, as the one knows who counts for all."""
+    def raise_to(self, spent: Mapping[str, Spent]) -> None:
+        """Count at least these sums, by one who counts for several routers."""
         for name, known in spent.items():
-            self._account(name).spent = at(known, self._wall())
+            account = self._account(name)
+            mine, theirs = self._spent(account), at(known, self._wall())
+            account.spent = structs.replace(
+                mine,
+                tokens_today=max(mine.tokens_today, theirs.tokens_today),
+                picodollars_today=max(mine.picodollars_today, theirs.picodollars_today),
+                tokens_this_month=max(mine.tokens_this_month, theirs.tokens_this_month),
+                picodollars_this_month=max(
+                    mine.picodollars_this_month, theirs.picodollars_this_month
+                ),
+            )
+
+    def at_present(self) -> list[Used]:
+        """Return the requests of the last minute, and those in progress, for a new process.
+
+        Those of the last minute count as of now there, so that a restart gives no requests back.
+        """
+        now = self._seconds()
+        found = [
+            Used(name, len(each.window(now)), each.here + each.elsewhere)
+            for name, each in self._accounts.items()
+        ]
+        return [each for each in found if each.requests or each.in_progress]
 
     def now(self, names: Collection[str]) -> list[KeyNow]:
         """Return what these keys have used, for the status page."""

@@ -4,30 +4,72 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from twisted.internet.defer import succeed
+from twisted.internet.threads import deferToThread
+
 from autopilot.routing.key_policy import KeyRules
 from autopilot.routing.patterns import NamePattern
 from autopilot.routing.usage import PICODOLLARS
 from autopilot.settings.files.keys import KeyEntry, KeysFile
 from autopilot.state.budgets import KeyBudgets
+from autopilot.state.key_file import KeyFile
+from autopilot.state.key_ledger import KeyLedger
 from autopilot.state.own_keys import OwnKey, OwnKeys
+from autopilot.state.sharing.key_totals import KeyTotals
+from autopilot.wiring.role import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from decimal import Decimal
 
+    from twisted.internet.defer import Deferred
+    from twisted.internet.interfaces import IReactorTime
+
     from autopilot.settings import Settings
+    from autopilot.state.sharing.store import Store
 
 
 class Keys:
     """The keys of KEYS_FILE, and what they have used; ``own`` is None without the file.
 
-    ``seconds`` is the monotonic clock, ``wall`` the seconds since 1970.
+    ``wall`` returns the seconds since 1970.
     """
 
-    def __init__(self, seconds: Callable[[], float], wall: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        place: Place,
+        settings: Settings,
+        clock: IReactorTime,
+        wall: Callable[[], float],
+        store: Store | None = None,
+    ) -> None:
+        """Keep what the keys spend, as the settings say, unless a parent does so."""
         self._wall = wall
-        self.budgets = KeyBudgets(seconds, wall)
+        self.budgets = KeyBudgets(clock.seconds, wall)
         self.own: OwnKeys | None = None
+        self._file: KeyFile | None = None
+        self._totals: KeyTotals | None = None
+        self.ledger = KeyLedger(clock, self.budgets)
+        if place is not Place.WORKER and settings.keys_state_file is not None:
+            self._file = KeyFile(clock, settings.keys_state_file, self.budgets, deferToThread)
+            self.ledger.keep_in(self._file)
+        if store is not None:
+            self._totals = KeyTotals(clock, store, self.ledger, wall)
+            self.ledger.keep_in(self._totals)
+
+    def start(self) -> None:
+        """Take over what was spent before."""
+        if self._file is not None:
+            self._file.load()
+        if self._totals is not None:
+            self._totals.start()
+
+    def stop(self) -> Deferred[None]:
+        """Keep what was spent last; the Deferred fires once that is done."""
+        self.ledger.flush()
+        if self._totals is not None:
+            self._totals.stop()
+        return succeed(None) if self._file is None else self._file.stop()
 
     def configure(self, settings: Settings) -> None:
         """Know the keys of these settings from now on."""

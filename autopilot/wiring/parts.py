@@ -185,7 +185,13 @@ class Parts:
         )
         self.exporting: OtlpExporter | None = None
         self.proxy = self._proxy(self._tracer(reactor, traces))
-        self.keys = Keys(self.clock.seconds, time.time)
+        self.keys = Keys(
+            role.place,
+            settings,
+            self.clock,
+            time.time,
+            None if self.sharing is None else self.sharing.store,
+        )
         self.documents = ModelDocuments(mapping.own_names(settings), role.started)
         self.metrics.watch(self._gauges())
         self._sites: list[AutopilotSite] = []

@@ -43,6 +43,7 @@ DEFAULTS: dict[str, object] = {
     "REQUIRE_TEE": False,
     "REQUIRE_KEY": "auto",
     "KEYS_FILE": None,
+    "KEYS_STATE_FILE": None,
     "FAILOVER_POLICY": "standard",
     "SSE_GUARD": "on",
     "ERROR_SHAPE": "openai",

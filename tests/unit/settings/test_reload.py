@@ -30,6 +30,7 @@ _OTHERS: dict[str, object] = {
     "http_proxy": "http://other.test:3128",
     "no_proxy": ("other.test",),
     "sticky_hash_key": b"a key of the tests",
+    "keys_state_file": "keys-of-the-tests.json",
     "private": "ask",
     "private_tcb": ("UpToDate", "SWHardeningNeeded"),
     "private_tcb_grace_days": 7,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv6Network, ip_network
 from pathlib import Path
+from unittest.mock import patch
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from autopilot.settings.types import (
     Integer,
     Names,
     ReadableFile,
+    WritableFile,
 )
 
 names = st.text(
@@ -70,6 +72,21 @@ class PlainKindTests(SynchronousTestCase):
         self.assertEqual(ReadableFile().parse(__file__), __file__)
         self.assertRaises(ValueError, ReadableFile().parse, str(Path(__file__).parent))
         self.assertRaises(ValueError, ReadableFile().parse, "a\0b")
+
+    def test_writable_file(self) -> None:
+        """A name in a folder that is there is accepted, whether the file is there or not."""
+        kind = WritableFile()
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        self.assertEqual(kind.parse(str(folder / "x")), str(folder / "x"))
+        self.assertEqual(kind.show(kind.parse("x")), "x")
+        self.assertIsNone(kind.check(None))
+        self.assertEqual(kind.show(None), "")
+        for text in (str(folder), "a\0b", str(folder / "no" / "x")):
+            self.assertIn(kind.expected, str(self.assertRaises(ValueError, kind.parse, text)))
+        with patch("os.access", return_value=False):
+            problem = str(self.assertRaises(ValueError, kind.parse, "x"))
+        self.assertIn("is not writable", problem)
 
     def test_key(self) -> None:
         """A key is the text's UTF-8, at most 64 bytes."""

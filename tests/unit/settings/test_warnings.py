@@ -10,6 +10,7 @@ from trustme import CA
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.settings import Settings, settings_warnings
+from autopilot.settings.files.keys import KeyEntry, KeysFile
 
 
 class SecondAttemptTests(SynchronousTestCase):
@@ -135,3 +136,18 @@ class ReadablePromptsTests(SynchronousTestCase):
         self.assertIn("LISTEN_ADDR=0.0.0.0:8080", text)
         self.assertIn("TLS_CERT_FILE", text)
         self.assertNotIn("\n", text)
+
+
+class BudgetTests(SynchronousTestCase):
+    """Budgets that a restart begins anew."""
+
+    def test_forgotten(self) -> None:
+        """One warning names what keeps them; without budgets there is nothing to keep."""
+        keys = KeysFile("k", (KeyEntry("a", "0" * 64, tokens_per_day=1),))
+        (text,) = settings_warnings(Settings(keys_file=keys))
+        self.assertIn("begin anew with each restart; set KEYS_STATE_FILE", text)
+        self.assertEqual(settings_warnings(Settings(keys_file=keys, keys_state_file="x")), ())
+        store = {"state_url": "redis://192.0.2.1", "sticky_hash_key": b"k" * 32}
+        self.assertEqual(settings_warnings(Settings(keys_file=keys, **store)), ())  # type: ignore[arg-type]
+        free = KeysFile("k", (KeyEntry("a", "0" * 64, requests_per_minute=1),))
+        self.assertEqual(settings_warnings(Settings(keys_file=free)), ())

@@ -170,6 +170,17 @@ class ProcessTests(BudgetsTestCase):
         )
         expected = {"k": Spent(day_of(self.wall()), 11, 22, 101, 202)}
         self.assertEqual(self.budgets.spent(), expected)
-        self.budgets.replace({"k": Spent(day_of(self.wall()) - 1, 5, 5, 5, 5)})
-        self.assertEqual(self.budgets.spent()["k"].tokens_today, 0)
-        self.assertEqual(self.budgets.spent()["k"].tokens_this_month, 5)
+        self.budgets.raise_to({"k": Spent(day_of(self.wall()) - 1, 500, 5, 200, 5)})
+        expected["k"] = Spent(day_of(self.wall()), 11, 22, 200, 202)
+        self.assertEqual(self.budgets.spent(), expected)
+
+    def test_at_present(self) -> None:
+        """A new process learns of the requests of the last minute and those in progress."""
+        rules = KeyRules("k", requests_per_minute=9)
+        self.budgets.begin(rules)
+        self.budgets.hear([Used("k", requests=1, in_progress=1), Used("j", in_progress=0)])
+        self.assertEqual(self.budgets.at_present(), [Used("k", 2, 2)])
+        self.clock.advance(60)
+        self.budgets.end("k")
+        self.budgets.hear([Used("k", in_progress=-1)])
+        self.assertEqual(self.budgets.at_present(), [])

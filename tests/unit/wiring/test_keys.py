@@ -6,11 +6,13 @@ from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
 
+from twisted.internet.defer import execute
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.key_policy import KeyRules
 from autopilot.routing.patterns import NamePattern
 from autopilot.settings.files.keys import KeyEntry
+from autopilot.wiring import keys as wiring_keys
 from autopilot.wiring.keys import rules_of
 from tests.unit.relay.upstreams import whole
 from tests.unit.web.browsers import request
@@ -71,6 +73,27 @@ class KeysTests(ReloadTestCase):
         browser = self.ask("acme/one", b"Authorization: Bearer whoever", stream=False)
         self.platform.wire.says(whole(200, b'{"choices":[]}'))
         self.assertEqual(browser.response.status, 200)
+
+
+class RestartTests(ReloadTestCase):
+    """Budgets beyond the life of a router."""
+
+    def test_state_file(self) -> None:
+        """A router that starts again refuses a key whose budget was spent before."""
+        path, state = Path(self.mktemp()), Path(self.mktemp())
+        path.write_text(entry("alice", "ap-alice", "tokens_per_day = 3"))
+        self.patch(wiring_keys, "deferToThread", execute)
+        self.start(keys_file=str(path), keys_state_file=str(state))
+        key = b"Authorization: Bearer ap-alice"
+        browser = self.ask("acme/one", key, stream=False)
+        used = b'"usage":{"prompt_tokens":2,"completion_tokens":1}'
+        self.platform.wire.says(whole(200, b'{"choices":[{"message":{"content":"x"}}],%b}' % used))
+        self.assertEqual(browser.response.status, 200)
+        self.tearDown()
+        self.setUp()
+        self.start(keys_file=str(path), keys_state_file=str(state))
+        got = self.ask("acme/one", key, stream=False).response
+        self.assertEqual((got.status, got.json["error"]["code"]), (402, "key_budget_exhausted"))
 
 
 class RulesTests(SynchronousTestCase):

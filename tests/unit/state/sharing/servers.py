@@ -224,6 +224,14 @@ class Server:
     def _get(self, _: Client, key: bytes) -> bytes:
         return bulk(self.values.get(key))
 
+    def _hincrby(self, client: Client, key: bytes, name: bytes, number: bytes) -> bytes:
+        total = int(self.hashes[key].get(name, b"0")) + int(number)
+        self.hashes[key][name] = b"%d" % total
+        return b":%d\r\n" % total
+
+    def _hgetall(self, client: Client, key: bytes) -> bytes:
+        return array([bulk(each) for pair in self.hashes[key].items() for each in pair])
+
     def _hset(self, _: Client, key: bytes, *pairs: bytes) -> bytes:
         found = self.hashes[key]
         before = len(found)
