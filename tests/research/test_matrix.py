@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from stub_backend import EVIDENCE_SCENARIOS, SCENARIOS
 from stub_backend.feeds import FeedMode
 from tests.research.matrix import LIVE_ONLY, NONE, PAGE, missing, read, stub_only
+from tests.rigs.live.private_facts import QUESTIONS
 from tests.rigs.live.rows import ROWS as LIVE_ROWS
 
 GRADES = frozenset({"F", "L", "S", "?"})
@@ -93,6 +94,7 @@ class MatrixTests(SynchronousTestCase):
         spoken = set(_REFERENCE.findall(self.text)) - _OTHERS
         self.assertEqual(spoken - self.ids, set())
         self.assertEqual({name for names in LIVE_ROWS.values() for name in names} - self.ids, set())
+        self.assertEqual(QUESTIONS.keys() - self.ids, set())
 
 
 class ReadingTests(SynchronousTestCase):

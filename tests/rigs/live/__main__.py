@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.rigs.live.command import parse
 from tests.rigs.live.key import VARIABLE, Key, NotAKeyError, take_key
+from tests.rigs.live.private_facts import private_plan
 from tests.rigs.live.report import plan
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def main(arguments: list[str]) -> int:
         return 2
     if key is not None and not dry_run:
         return _play(options, key)
-    print(plan(options.checks, options.pace))
+    print(private_plan(options.pace) if options.private else plan(options.checks, options.pace))
     if key is None:
         print(f"{VARIABLE} is not set: nothing was sent")
     return 0
@@ -40,13 +41,26 @@ def _play(options: Options, key: Key) -> int:
     from twisted.internet.defer import Deferred
     from twisted.internet.task import react
 
+    from tests.rigs.live.private_run import PrivateRun
     from tests.rigs.live.run import LiveRun
 
     status = 1
 
     async def live(reactor: Any) -> None:
         nonlocal status
-        status = await LiveRun(reactor, options, key, _say).run()
+        if options.private:
+            status = await PrivateRun(
+                reactor,
+                options.bases,
+                key,
+                _say,
+                pace=options.pace,
+                seconds=options.seconds,
+                logs=options.logs,
+                roots=options.roots,
+            ).run()
+        else:
+            status = await LiveRun(reactor, options, key, _say).run()
 
     def main_function(reactor: Any) -> Deferred[None]:
         coroutine: Coroutine[Any, Any, None] = live(reactor)

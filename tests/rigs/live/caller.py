@@ -118,7 +118,7 @@ class Caller:
     def _headers(self, request: LiveRequest) -> Headers:
         headers = Headers({b"user-agent": [b"chutes-autopilot-live-check"]})
         if request.body:
-            headers.addRawHeader(b"content-type", b"application/json")
+            headers.addRawHeader("content-type", request.content_type)
         if request.auth is Auth.KEY:
             headers.addRawHeader("authorization", self._key.bearer())
         elif request.auth is Auth.OTHER_SCHEME:

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from autopilot.attestation.collateral import INTEL
 from autopilot.settings import Settings
 from tests.rigs.live.admission import HARD_CAP, PACE, RUN_SECONDS
 from tests.rigs.live.caller import checked_base, is_local
@@ -27,9 +28,15 @@ def parse(arguments: Sequence[str]) -> tuple[Options, bool]:
         checks = chosen(given.only)
     except ValueError as problem:
         parser.error(f"argument --only: {problem}")
+    if given.private:
+        bases[Host.INTEL] = given.collateral_url or given.base_url or INTEL
+    if given.test_roots is not None and not all(map(is_local, bases.values())):
+        parser.error("argument --test-roots: only for a platform on this machine")
     options = Options(
         checks=checks,
         bases=bases,
+        private=given.private,
+        roots=given.test_roots,
         calls=given.calls,
         pace=given.pace,
         seconds=RUN_SECONDS,
@@ -66,6 +73,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="ID",
         help="run this check, or those of this row; repeatable",
     )
+    add("--private", action="store_true", help="settle what is open about private mode instead")
+    add("--test-roots", type=Path, default=None, help="with --private: PEM file of two roots")
     add("--dry-run", action="store_true", help="print the plan and exit")
     add("--calls", type=_calls, default=HARD_CAP, help=f"at most; never more than {HARD_CAP}")
     add("--pace", type=_seconds, default=PACE, help="seconds between two calls")
@@ -74,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         ("api", "evidence and the utilization feed"),
         ("messages", "/v1/messages"),
         ("responses", "/v1/responses"),
+        ("collateral", "Intel's data"),
     ):
         add(f"--{name}-url", type=checked_base, default=None, help=f"the host of {what}")
     add("--logs", type=Path, default=ROOT / "logs" / "live", help="where the captures go")

@@ -20,6 +20,7 @@ class Host(StrEnum):
     API = "api"
     MESSAGES = "messages"
     RESPONSES = "responses"
+    INTEL = "intel"
     ROUTER = "router"
 
 
@@ -46,6 +47,7 @@ class LiveRequest:
     auth: Auth = Auth.KEY
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
+    content_type: str = "application/json"
     compressed: bool = False
 
     @property

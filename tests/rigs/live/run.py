@@ -44,6 +44,8 @@ class Options:
     pace: float
     seconds: float
     logs: Path
+    private: bool = False
+    roots: Path | None = None
 
 
 class LiveRun:
