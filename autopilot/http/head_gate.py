@@ -10,6 +10,7 @@ from collections.abc import Container, Sequence
 from autopilot.http.error_bodies import too_large
 from autopilot.http.headers import Named, text
 from autopilot.http.key_gate import KeyGate
+from autopilot.http.private_gate import HEADER, PrivateGate
 from autopilot.http.resource_ledger import Admission
 from autopilot.routing.commit import Commit
 from autopilot.routing.router_error import RouterError
@@ -46,7 +47,7 @@ class HeadGate:
     fields.
     """
 
-    __slots__ = ("awaits_bodies", "keys", "pseudonym", "relayed")
+    __slots__ = ("awaits_bodies", "keys", "private", "pseudonym", "relayed")
 
     def __init__(
         self,
@@ -60,6 +61,7 @@ class HeadGate:
         self.pseudonym = pseudonym
         self.awaits_bodies = awaits_bodies
         self.keys = KeyGate()
+        self.private = PrivateGate()
 
     def refusal(
         self,
@@ -90,6 +92,11 @@ class HeadGate:
             return commit
         if _AFFINITY in named and isinstance(affinity := affinity_off(named), RouterError):
             return affinity
+        private = self.private
+        if (HEADER in named or path in private.watched) and (
+            error := private.refusal(path, named)
+        ) is not None:
+            return error
         if b"content-encoding" in named and (error := coding_error(named)) is not None:
             return error
         return too_large(max_body) if too_long else None

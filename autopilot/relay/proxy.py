@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Protocol, final
 
 from msgspec import Struct, structs
@@ -17,6 +18,7 @@ from twisted.logger import Logger
 from autopilot.http.dialect import COUNT_TOKENS, Dialect
 from autopilot.http.error_bodies import INTERNAL
 from autopilot.http.key_gate import HOTKEY, is_signed
+from autopilot.http.private_gate import NOT_SERVED, SERVED
 from autopilot.http.resource_ledger import OVERLOADED, ResourceLedger
 from autopilot.observability.log_rate_limit import FailureLog
 from autopilot.observability.records import (
@@ -40,6 +42,7 @@ from autopilot.routing.eligible import NO_CANDIDATES, RETRY_AFTER
 from autopilot.routing.identity import Hasher, client_key, is_trusted
 from autopilot.routing.key_policy import permit
 from autopilot.routing.plan import Plan, RoutingState, displaced
+from autopilot.routing.private_standing import NOTHING_KNOWN, PrivateStanding
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import DIRECT, GIVEN, ROUTE, Order, Selector
 from autopilot.routing.snapshot import Snapshot
@@ -54,7 +57,6 @@ if TYPE_CHECKING:
     from autopilot.relay.config import RelayConfig
     from autopilot.relay.downstream import ClientRequest, Downstream
     from autopilot.relay.trace import Trace, Tracer
-    from autopilot.routing.private_standing import PrivateStanding
     from autopilot.state.affinity import AffinityKey
     from autopilot.state.own_keys import OwnKeys
     from autopilot.upstream.pool import Origin, Pool
@@ -331,6 +333,8 @@ class Proxy:
         request.body = b""  # the template has what is sent up, until commit
         if isinstance(parsed, RouterError):
             return _RefusedRequest(parsed)
+        if parsed.private and request.path not in SERVED:
+            return _RefusedRequest(NOT_SERVED, parsed.selector.mode, parsed.body.stream)
         if config.asks_usage and request.dialect is _COMPLETIONS:
             parsed = _asking(parsed)
         key, state, rules = None, _NOTHING_KNOWN, config.parsing.rules
@@ -339,7 +343,8 @@ class Proxy:
             parsed = parsed.settled(snapshot, rules)
         if parsed.selector.mode is not DIRECT:
             key, state = self._known(request, parsed, now)
-        plan = parsed.plan(snapshot, rules, state)
+        standing = self._standing(request, snapshot) if parsed.private else NOTHING_KNOWN
+        plan = parsed.plan(snapshot, rules, state, standing)
         if not isinstance(plan, RouterError):
             if request.path == COUNT_TOKENS and self.keys is None:
                 # The model that the conversation's next request would try first (contract §1).
@@ -351,9 +356,19 @@ class Proxy:
                 else displaced(plan, state)
             )
             return _PlannedRequest(parsed, plan, key, None if why is GONE else remembered, why)
-        if plan.code == NO_CANDIDATES:
-            plan = replace(plan, retry_after=self._refreshed_in())
-        return _RefusedRequest(plan, parsed.selector.mode, parsed.body.stream)
+        return self._without_plan(plan, parsed)
+
+    def _without_plan(self, error: RouterError, parsed: ParsedRequest) -> _RefusedRequest:
+        if error.code == NO_CANDIDATES:
+            error = replace(error, retry_after=self._refreshed_in())
+        return _RefusedRequest(error, parsed.selector.mode, parsed.body.stream)
+
+    def _standing(self, request: ClientRequest, snapshot: Snapshot) -> PrivateStanding:
+        """Return what is known of models for the plan of a private request."""
+        private = self._private
+        if private is None:
+            return NOTHING_KNOWN
+        return private.standing(self._client(request), snapshot)
 
     def _admitted(
         self,
@@ -399,7 +414,8 @@ class Proxy:
             if self._config.by_conversation:
                 talk = conversation_id(request.headers.named, parsed.body.fields)
                 talk = self._hasher.conversation(client, talk) if talk else talk
-            key = client, selector.key, talk
+            chosen = _private_key(selector.key) if parsed.private else selector.key
+            key = client, chosen, talk
         remembered, failed, broken, why = _NOTHING if key is None else affinity.look_up(key, now)
         state = RoutingState(remembered, failed, cooling, broken=broken, forgotten=why)
         if selector.order is not GIVEN:
@@ -524,7 +540,15 @@ class Proxy:
 
 
 def _asking(parsed: ParsedRequest) -> ParsedRequest:
-    """Return a parsed request that asks for usage if it is a stream that may be changed."""
-    if not parsed.body.stream or parsed.signed:
+    """Return a parsed request that asks for usage if it is a stream that may be changed.
+
+    A private one is not: the instance adds usage itself.
+    """
+    if not parsed.body.stream or parsed.signed or parsed.private:
         return parsed
     return structs.replace(parsed, body=ask_for_usage(parsed.body))
+
+
+def _private_key(selector: bytes) -> bytes:
+    """Return the digest of a selector for private requests, which may use other models."""
+    return blake2b(selector, digest_size=len(selector), person=b"private").digest()

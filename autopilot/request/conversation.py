@@ -51,6 +51,10 @@ _LONGEST_KIND = max(map(len, _KINDS)) * len("\\u0000") + len('""')
 _HINTS = {b"image": "images", b"audio": "audio", b"video": "video"}
 # In a string the quotes would be escaped, so what this finds is a member of some object.
 _PART = re.compile(rb'"type"[ \t\r\n]*+:[ \t\r\n]*+"(?:%b)"' % b"|".join(map(str.encode, _KINDS)))
+# The end of a member's name that a link has, or an escape that may spell it.
+_LINK = re.compile(rb'_url"|\\u00(?:[67]|5[fF])')
+_DATA = b"data:"
+_LONGEST_LINK_START = 64
 _LETTER_AS_ESCAPE = b"\\u00"
 # One that can stand for a character of the names above.
 _ESCAPED_LETTER = re.compile(rb"\\u00(?:[67]|5[fF])")
@@ -60,6 +64,21 @@ class _Part(msgspec.Struct, gc=False):
     type: Raw = _ABSENT
     text: Raw = _ABSENT
     content: Raw = _ABSENT
+
+
+class _Linked(msgspec.Struct, gc=False):
+    image_url: Raw = _ABSENT
+    video_url: Raw = _ABSENT
+    audio_url: Raw = _ABSENT
+    content: Raw = _ABSENT
+
+    @property
+    def links(self) -> tuple[Raw, ...]:
+        return self.image_url, self.video_url, self.audio_url
+
+
+class _Link(msgspec.Struct, gc=False):
+    url: Raw = _ABSENT
 
 
 class _Content(msgspec.Struct, gc=False):
@@ -75,6 +94,8 @@ _text = msgspec.json.Decoder(str)
 _contents = msgspec.json.Decoder(list[_Content])
 _messages = msgspec.json.Decoder(list[_Message])
 _parts = msgspec.json.Decoder(list[_Part])
+_linked = msgspec.json.Decoder(list[_Linked | str | None])
+_link = msgspec.json.Decoder(_Link)
 _mixed_parts = msgspec.json.Decoder(list[_Part | str | None])
 
 
@@ -118,6 +139,16 @@ class Conversation:
             if fruitless > _MAX_FRUITLESS or found >= possible:
                 break
         return found
+
+    def has_remote_parts(self) -> bool:
+        """Return whether a content part is given by a URL from which it would be fetched.
+
+        If there are very many, nothing is known about them.
+        """
+        if not _LINK.search(self._body) or self._has_many_objects():
+            return False
+        contents = chain.from_iterable(_decoded(_contents, each) for each in self._members)
+        return any(_has_remote(each.content) for each in contents)
 
     def texts(self) -> Iterator[Sequence[Raw]]:
         """Yield the texts in each member, as JSON: those of all messages but the assistant's.
@@ -167,6 +198,43 @@ def _kinds_in(content: Raw) -> set[str]:
             if (kind := _kind(each.type)) is not None:
                 found.add(kind)
     return found
+
+
+def _has_remote(content: Raw) -> bool:
+    """Return whether a part is remote, or one of its own: the result of a tool may hold images."""
+    for part in _links_in(content):
+        if any(map(_is_remote, part.links)):
+            return True
+        for inner in _links_in(part.content):
+            if any(map(_is_remote, inner.links)):
+                return True
+    return False
+
+
+def _links_in(content: Raw) -> list[_Linked]:
+    if not _is_list(content) or not _LINK.search(content):
+        return []
+    return [part for part in _decoded(_linked, content) if isinstance(part, _Linked)]
+
+
+def _is_remote(link: Raw) -> bool:
+    """Return whether a link, a text or an object with one, is no ``data:`` URI."""
+    if not link:
+        return False
+    start = bytes(memoryview(link)[:_LONGEST_LINK_START])
+    if start[:1] == b"{":
+        try:
+            return _is_remote(_link.decode(link).url)
+        except (ValueError, RecursionError):
+            return False  # for the engine to judge
+    if start[:1] != b'"':
+        return False
+    if _BACKSLASH in start:
+        try:
+            start = b'"' + _text.decode(link).encode("utf-8", "surrogatepass")
+        except (ValueError, RecursionError):
+            return True
+    return not start[1:].strip().lower().startswith(_DATA)
 
 
 def _kind(text: Raw) -> str | None:

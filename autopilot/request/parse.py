@@ -13,11 +13,15 @@ from autopilot.http.error_bodies import too_large
 from autopilot.http.head_gate import affinity_off, coding_error, commit_point
 from autopilot.http.headers import Named, says_true
 from autopilot.http.key_gate import HOTKEY, is_signed
+from autopilot.http.private_gate import HEADER, SIGNED, private_asked
 from autopilot.request.body import ParsedBody, as_signed, parse_body
+from autopilot.request.private_body import sealable
 from autopilot.routing.catalog import EMPTY
 from autopilot.routing.commit import Commit
 from autopilot.routing.plan import Plan, RoutingState, Rules, plan, settle
-from autopilot.routing.private_mode import OFF, PrivateMode
+from autopilot.routing.private_mode import ALWAYS, OFF, PRIVATE_IS_OFF, PrivateMode
+from autopilot.routing.private_plan import private_plan
+from autopilot.routing.private_standing import NOTHING_KNOWN, PrivateStanding
 from autopilot.routing.requirements import NOTHING, Needs
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import (
@@ -34,7 +38,9 @@ if TYPE_CHECKING:
     from autopilot.routing.snapshot import Snapshot
 
 
-_WISHES = frozenset({b"x-autopilot-commit", b"x-autopilot-affinity"})
+_CODING = b"content-encoding"
+_JUDGED = frozenset({b"x-autopilot-commit", b"x-autopilot-affinity", HEADER, _CODING})
+_ENABLE_THINKING = b"x-enable-thinking"
 _SIGNED = RouterError(
     400,
     "signed_request",
@@ -60,7 +66,13 @@ class ParseConfig(Struct, frozen=True, eq=False):
     ) -> ParseConfig:
         """Return a configuration with an empty cache of selectors."""
         routes = {name: route.chooses for name, route in rules.routes.items()}
-        selectors = SelectorCache(rules.aliases, rules.max_list_items, rules.patterns, routes)
+        selectors = SelectorCache(
+            rules.aliases,
+            rules.max_list_items,
+            rules.patterns,
+            routes,
+            frozenset(name for name, route in rules.routes.items() if route.private),
+        )
         return cls(rules, commit, max_body, selectors, private)
 
 
@@ -93,11 +105,22 @@ class ParsedRequest(Struct, frozen=True, gc=False):
             return NOTHING
         return self.body.needs(snapshot.eligible.least_context)
 
-    def plan(self, snapshot: Snapshot, rules: Rules, state: RoutingState) -> Plan | RouterError:
-        """Return the plan with its candidates, or the error if there are none."""
+    def plan(
+        self,
+        snapshot: Snapshot,
+        rules: Rules,
+        state: RoutingState,
+        standing: PrivateStanding = NOTHING_KNOWN,
+    ) -> Plan | RouterError:
+        """Return the plan with its candidates, or the error if there are none.
+
+        ``standing`` is what is known of models in private mode.
+        """
         selector, needs = self.selector, NOTHING
         if selector.mode is ALIAS or selector.alias_last or selector.chooses:
             needs = self.body.needs(snapshot.eligible.least_context)
+        if self.private:
+            return private_plan(selector, needs, snapshot, rules, state, standing)
         planned = plan(selector, needs, self.tee_only, snapshot, rules, state)
         if self.signed and isinstance(planned, Plan):
             candidate = planned.candidates[0]
@@ -111,15 +134,21 @@ class ParsedRequest(Struct, frozen=True, gc=False):
         return planned
 
 
-def _wished(named: Named) -> tuple[Commit | None, bool] | RouterError:
-    """Return the commit point, if the client chose one, and whether the conversation may stick."""
+def _wished(named: Named) -> tuple[Commit | None, bool, bool] | RouterError:
+    """Return the commit point, if the client chose one, and what else the header fields ask for.
+
+    That is whether the conversation may stick to a model, and whether the request is private.
+    """
     chosen = commit_point(named)
     if isinstance(chosen, RouterError):
         return chosen
     off = affinity_off(named)
     if isinstance(off, RouterError):
         return off
-    return chosen, not off
+    private = private_asked(named)
+    if isinstance(private, RouterError):
+        return private
+    return coding_error(named) or (chosen, not off, private)
 
 
 def parse_request(named: Named, body: bytes, config: ParseConfig) -> ParsedRequest | RouterError:
@@ -127,14 +156,12 @@ def parse_request(named: Named, body: bytes, config: ParseConfig) -> ParsedReque
 
     The channels have asked the gate about the fields already; `autopilot explain` has not.
     """
-    wish, sticky = None, True
-    if not _WISHES.isdisjoint(named):
+    wish, sticky, private = None, True, False
+    if not _JUDGED.isdisjoint(named):
         wished = _wished(named)
         if isinstance(wished, RouterError):
             return wished
-        wish, sticky = wished
-    if b"content-encoding" in named and (error := coding_error(named)) is not None:
-        return error
+        wish, sticky, private = wished
     if len(body) > config.max_body:
         return too_large(config.max_body)
     parsed = parse_body(body)
@@ -147,6 +174,9 @@ def parse_request(named: Named, body: bytes, config: ParseConfig) -> ParsedReque
     commit = wish or config.commit
     if selector.mode is ROUTE and wish is None:
         commit = config.rules.routes[selector.names[0]].commit or commit
+    if private or selector.private or config.private is ALWAYS:
+        unsealed = ParsedRequest(parsed, selector, commit, True, False, sticky, True)
+        return _private(named, body, unsealed, config.private)
     tee_only = b"x-tee-only" in named and says_true(named, b"x-tee-only")
     if HOTKEY in named and is_signed(named):
         unchanged = as_signed(parsed, body) if selector.mode is DIRECT else None
@@ -154,3 +184,18 @@ def parse_request(named: Named, body: bytes, config: ParseConfig) -> ParsedReque
             return _SIGNED
         return ParsedRequest(unchanged, selector, commit, tee_only, signed=True, sticky=sticky)
     return ParsedRequest(parsed, selector, commit, tee_only, False, sticky)
+
+
+def _private(
+    named: Named, body: bytes, unsealed: ParsedRequest, mode: PrivateMode
+) -> ParsedRequest | RouterError:
+    """Return a private request with a body that can be sealed, or the error; never a plain one."""
+    if mode is OFF:
+        return PRIVATE_IS_OFF
+    if HOTKEY in named and is_signed(named):
+        return SIGNED
+    thinking = _ENABLE_THINKING in named and says_true(named, _ENABLE_THINKING)
+    parsed = sealable(unsealed.body, body, thinking=thinking)
+    if isinstance(parsed, RouterError):
+        return parsed
+    return structs.replace(unsealed, body=parsed)

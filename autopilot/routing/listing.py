@@ -15,6 +15,7 @@ from autopilot.routing.capability_errors import no_capable_model, no_passing_mod
 from autopilot.routing.catalog import EMPTY, Catalog
 from autopilot.routing.eligible import NO_CANDIDATES_ERROR
 from autopilot.routing.names import Named, resolve
+from autopilot.routing.private_mode import PRIVATE_IS_OFF
 from autopilot.routing.requirements import NOTHING, Needs, lacks
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.routes import Route
@@ -22,14 +23,6 @@ from autopilot.routing.selector import Mode, Selector
 from autopilot.routing.snapshot import Snapshot
 from autopilot.routing.suggest import echo, unknown_model
 from autopilot.routing.tee import TEE_REQUIRED, is_confidential
-
-PRIVATE_UNSUPPORTED = RouterError(
-    400,
-    "private_unsupported",
-    "The route asks for private mode, which this router does not have yet. Nothing was sent;"
-    " choose another model.",
-    param="model",
-)
 
 
 class Cause(StrEnum):
@@ -72,12 +65,13 @@ def listing(
     aliases: frozenset[str],
     *,
     forwarded: bool,
+    private: bool = False,
 ) -> Listing:
     """Return the candidates of a selector that has ``routes``.
 
     ``forwarded``: a name that the catalog does not have is sent as it is. Otherwise one in the
     client's list is an error, and one in a route is left out: the catalog changes, and the client
-    did not write it.
+    did not write it. ``private``: there is private mode, so that its routes have models.
     """
     builder = _Builder(needs, tee_only, snapshot, forwarded)
     unknown = []
@@ -92,8 +86,8 @@ def listing(
     result = builder.result
     if unknown:
         result.error = unknown_model(unknown, builder.catalog, aliases, selector.mode, routes)
-    elif any(routes[name].private for name in selector.routes):
-        result.error = PRIVATE_UNSUPPORTED
+    elif not private and any(routes[name].private for name in selector.routes):
+        result.error = PRIVATE_IS_OFF
     elif not result.candidates:
         result.error = builder.error()
     return result

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from autopilot.routing.catalog import Catalog
 from autopilot.routing.selector import Mode, split_order
 
-_THINKING = ":THINKING"
+THINKING = ":THINKING"
+"""The suffix of a model's name that turns on thinking."""
 
 
 class Named(NamedTuple):
@@ -51,5 +52,5 @@ def _bases(name: str, mode: Mode) -> Iterator[str]:
     trimmed = split_order(name)[0] if mode is Mode.DIRECT else name
     if trimmed != name:
         yield trimmed
-    if trimmed.endswith(_THINKING):
-        yield trimmed.removesuffix(_THINKING)
+    if trimmed.endswith(THINKING):
+        yield trimmed.removesuffix(THINKING)

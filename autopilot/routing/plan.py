@@ -45,6 +45,8 @@ class Rules:
     require_tee: bool = False
     patterns: tuple[NamePattern, ...] = ()
     routes: Mapping[str, Route] = field(default_factory=dict)
+    private: bool = False
+    """Whether there is private mode at all: without it, its routes have no models."""
 
 
 class RoutingState(Struct, frozen=True, gc=False):
@@ -197,6 +199,7 @@ def list_routes(
         rules.routes,
         rules.aliases,
         forwarded=forwards(snapshot.catalog or EMPTY, rules),
+        private=rules.private,
     )
 
 

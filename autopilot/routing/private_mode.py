@@ -22,6 +22,18 @@ class PrivateMode(StrEnum):
     """All: one that cannot be is refused."""
 
 
+PRIVATE_ALIAS: Final = "chutesai/AutoPilot-Private"
+"""The name for which the router chooses the model in private mode; always there, in any case."""
+
+# Whoever writes it with a suffix, or without the organisation, means no other model either.
+_MARK: Final = "autopilot-private"
+
+
+def asks_for_private(selector: str) -> bool:
+    """Return whether a selector contains the alias of private mode, however it is spelled."""
+    return _MARK in selector.lower()
+
+
 OFF, ASK, ALWAYS = PrivateMode.OFF, PrivateMode.ASK, PrivateMode.ALWAYS
 
 

@@ -5,7 +5,7 @@ This module only parses the text; the plan checks whether the names exist.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from hashlib import blake2b
 from types import MappingProxyType
@@ -13,6 +13,7 @@ from types import MappingProxyType
 from msgspec import Struct
 
 from autopilot.routing.patterns import NamePattern
+from autopilot.routing.private_mode import PRIVATE_ALIAS, asks_for_private
 from autopilot.routing.router_error import RouterError
 
 ASCII_BLANKS = " \t\r\n\v\f"
@@ -101,6 +102,8 @@ class Selector(Struct, frozen=True, gc=False):
     """Those of ``names`` that are routes."""
     chooses: bool = False
     """Whether one of these routes leaves models to the router's choice."""
+    private: bool = False
+    """Whether it has the alias of private mode, or a route that is private."""
 
 
 def selector_of(
@@ -137,7 +140,8 @@ def as_alias(selector: Selector) -> Selector:
 
     To its conversations the name is a spelling of the alias.
     """
-    return selector_of(selector.text, Mode.ALIAS, (), selector.order)
+    alias = selector_of(selector.text, Mode.ALIAS, (), selector.order)
+    return _as_private(alias) if selector.private else alias
 
 
 def parse_selector(
@@ -146,14 +150,20 @@ def parse_selector(
     max_items: int,
     patterns: Sequence[NamePattern] = (),
     routes: Mapping[str, bool] = _NO_ROUTES,
+    private_routes: frozenset[str] = frozenset(),
 ) -> Selector | RouterError:
     """Parse ``text``; reject a list without items or with more than ``max_items`` distinct ones.
 
     A suffix at the very end, ``:latency`` or ``:throughput`` in any case, applies to the whole
     selector. An alias in another case is the alias. ``routes`` has the name of each route, and
-    whether it leaves models to the router's choice.
+    whether it leaves models to the router's choice; ``private_routes`` are those of private mode.
     """
-    return _parse(text, frozenset(map(str.lower, aliases)), max_items, patterns, routes)
+    return _parse(text, _in_lower_case(aliases), max_items, patterns, routes, private_routes)
+
+
+def _in_lower_case(aliases: Iterable[str]) -> frozenset[str]:
+    """Return the aliases as the parser wants them, with that of private mode among them."""
+    return frozenset(map(str.lower, (*aliases, PRIVATE_ALIAS)))
 
 
 def _parse(
@@ -162,8 +172,41 @@ def _parse(
     max_items: int,
     patterns: Sequence[NamePattern],
     routes: Mapping[str, bool],
+    private_routes: frozenset[str],
 ) -> Selector | RouterError:
-    """Parse ``text`` by ``aliases`` in lower case."""
+    """Parse ``text`` by ``aliases`` in lower case, and note whether it asks for private mode."""
+    parsed = _parse_names(text, aliases, max_items, patterns, routes)
+    if isinstance(parsed, RouterError):
+        return parsed
+    if asks_for_private(text) or not private_routes.isdisjoint(parsed.routes):
+        return _as_private(parsed)
+    return parsed
+
+
+def _as_private(parsed: Selector) -> Selector:
+    """Return the same selector for a private request."""
+    return Selector(
+        parsed.text,
+        parsed.mode,
+        parsed.names,
+        parsed.order,
+        parsed.alias_last,
+        parsed.misplaced,
+        parsed.key,
+        parsed.by_pattern,
+        parsed.routes,
+        parsed.chooses,
+        private=True,
+    )
+
+
+def _parse_names(
+    text: str,
+    aliases: frozenset[str],
+    max_items: int,
+    patterns: Sequence[NamePattern],
+    routes: Mapping[str, bool],
+) -> Selector | RouterError:
     if is_too_long(text):
         return TOO_LONG
     trimmed = text.strip(ASCII_BLANKS)
@@ -233,18 +276,27 @@ class SelectorCache(dict[str, Selector | RouterError]):
         max_items: int,
         patterns: Sequence[NamePattern] = (),
         routes: Mapping[str, bool] = _NO_ROUTES,
+        private_routes: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__()
-        self._aliases = frozenset(map(str.lower, aliases))
+        self._aliases = _in_lower_case(aliases)
         self._max_items = max_items
         self._patterns = patterns
         self._routes = routes
+        self._private_routes = private_routes
 
     def __repr__(self) -> str:
         return f"SelectorCache({len(self)} selectors)"  # their texts are the clients'
 
     def __missing__(self, text: str) -> Selector | RouterError:
-        parsed = _parse(text, self._aliases, self._max_items, self._patterns, self._routes)
+        parsed = _parse(
+            text,
+            self._aliases,
+            self._max_items,
+            self._patterns,
+            self._routes,
+            self._private_routes,
+        )
         if len(text) <= _LONGEST_CACHED:
             if len(self) >= _MAX_CACHED:
                 self.clear()

@@ -12,6 +12,7 @@ from itertools import chain, islice
 from operator import add, itemgetter
 
 from autopilot.routing.catalog import Catalog
+from autopilot.routing.private_mode import PRIVATE_ALIAS, asks_for_private
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import Mode, split_order
 
@@ -82,6 +83,8 @@ def hint(
 
     It is one of ``sharing`` names, which together are compared with 500 routes and models.
     """
+    if asks_for_private(name):
+        aliases = frozenset({PRIVATE_ALIAS})  # whoever means it means no other
     if mode is Mode.LIST and name.lower() in map(str.lower, aliases):
         return " (an alias can only be the last item of a list)"
     listed = islice(chain(routes, catalog.models), _MAX_COMPARED // sharing)

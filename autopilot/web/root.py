@@ -14,6 +14,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from autopilot.http.dialect import error_dialect
 from autopilot.http.head_gate import HeadGate
+from autopilot.http.private_gate import HEADER
 from autopilot.http.request_checks import method_error
 from autopilot.http.request_id import REQUEST_ID, request_id
 from autopilot.http.resource_ledger import ResourceLedger
@@ -32,10 +33,12 @@ if TYPE_CHECKING:
     from autopilot.http.key_gate import KnownKeys
     from autopilot.observability.refusals import Refused
     from autopilot.relay.proxy import Proxy
+    from autopilot.routing.private_mode import PrivateMode
     from autopilot.routing.router_error import RouterError
     from autopilot.web.turns import Turns
 
 # These require no key, so only pages of the router's own origin may read them.
+_API = b"/v1/"
 _FOR_OPERATORS = frozenset({b"metrics", b"status"})
 
 
@@ -62,7 +65,8 @@ class RootResource(Resource):
         self._turns = turns
         self._pages = pages
         self._start = start
-        self._not_found = _NotFound(None if proxy is None else proxy.refused)
+        self._refused = None if proxy is None else proxy.refused
+        self._not_found = _NotFound(self._refused)
         self._cors: Cors | None = None
         relayed, name = (RELAYED, proxy.pseudonym) if proxy is not None else ({}, b"")
         self.gate = HeadGate(frozenset(relayed), name)
@@ -91,6 +95,10 @@ class RootResource(Resource):
             path for path, endpoint in self.endpoints.items() if endpoint.dialect in dialects
         )
 
+    def set_private(self, mode: PrivateMode) -> None:
+        """Refuse from now on what cannot be private in this mode."""
+        self.gate.private.set_mode(mode, self.endpoints)
+
     def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
         """Return the leaf for the whole remaining path, perhaps for a later turn."""
         leaf = self._leaf(path, request)
@@ -118,6 +126,8 @@ class RootResource(Resource):
             request.prepath += request.postpath
             request.postpath = []
             return leaf
+        if request.method == b"POST" and (error := self._not_private(b"/" + rest, request)):
+            return _Refusal(error, error_dialect(b"/" + rest))
         if self._start is not None and not rest:
             return self._start
         # Klein would route `//v1` as `/v1`, which a proxy in front may treat as another path.
@@ -128,6 +138,19 @@ class RootResource(Resource):
         # Klein raises on a Host that is not a DNS name, such as `a..b`; no page depends on Host.
         request.requestHeaders.setRawHeaders(b"Host", [b"localhost"])
         return self._pages
+
+    def _not_private(self, path: bytes, request: Request) -> RouterError | None:
+        """Return the error of a private ``POST`` to what may be an API that is not relayed.
+
+        Its client must not take the refusal for a wrong path, and try the request elsewhere.
+        """
+        if self._refused is None or not path.startswith(_API):
+            return None
+        asked = {HEADER: request.requestHeaders.getRawHeaders(HEADER) or ()}
+        error = self.gate.private.refusal(path, asked)
+        if error is not None:
+            self._refused("", error, response_id(request))
+        return error
 
     def render(self, request: Request) -> int | bytes:
         """Respond 404 to the mount point itself, requested without a trailing slash."""

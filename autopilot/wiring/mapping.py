@@ -19,7 +19,7 @@ from autopilot.routing.identity import Trust
 from autopilot.routing.patterns import exact_names, patterns_of
 from autopilot.routing.plan import Rules
 from autopilot.routing.pricing import MaxPrice
-from autopilot.routing.private_mode import PrivateMode
+from autopilot.routing.private_mode import PRIVATE_ALIAS, PrivateMode
 from autopilot.routing.requirements import Needs
 from autopilot.routing.retry_policy import Policy
 from autopilot.routing.routes import Route
@@ -176,21 +176,28 @@ def route_entries(settings: Settings) -> tuple[RouteEntry, ...]:
 
 
 def own_names(settings: Settings) -> tuple[str, ...]:
-    """Return the names that the router itself adds to the models: the aliases, then the routes."""
-    return (*exact_names(settings.aliases), *(each.name for each in route_entries(settings)))
+    """Return the names that the router itself adds to the models: the aliases, then the routes.
+
+    That of private mode is among them if there is private mode.
+    """
+    private = () if settings.private == "off" else (PRIVATE_ALIAS,)
+    routes = (each.name for each in route_entries(settings))
+    return (*exact_names(settings.aliases), *private, *routes)
 
 
 def _route(entry: RouteEntry, aliases: Iterable[str]) -> Route:
     """Return the route that an entry of the file describes."""
     spelled = {alias.lower() for alias in exact_names(aliases)}
-    alias_last = entry.models[-1].lower() in spelled
+    last = entry.models[-1].lower()
+    alias_last = last in spelled or last == PRIVATE_ALIAS.lower()
+    private = entry.private or last == PRIVATE_ALIAS.lower()
     output = "response_format" in entry.needs
     return Route(
         entry.name,
         entry.models[:-1] if alias_last else entry.models,
         alias_last,
         None if entry.commit is None else Commit(entry.commit),
-        entry.tee,
+        entry.tee or private,
         MaxPrice(entry.max_price.prompt, entry.max_price.completion),
         Needs(
             images="images" in entry.needs,
@@ -199,7 +206,7 @@ def _route(entry: RouteEntry, aliases: Iterable[str]) -> Route:
             json_mode=output,
         ),
         entry.min_context,
-        entry.private,
+        private,
     )
 
 
@@ -211,6 +218,7 @@ def parsing(settings: Settings) -> ParseConfig:
         unknown_models=settings.unknown_models,
         require_tee=settings.require_tee,
         patterns=patterns_of(settings.aliases),
+        private=settings.private != "off",
         routes={each.name: _route(each, settings.aliases) for each in route_entries(settings)},
     )
     return ParseConfig.of(

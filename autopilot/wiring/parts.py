@@ -46,6 +46,7 @@ from autopilot.relay.proxy import Proxy
 from autopilot.routing.catalog import EMPTY
 from autopilot.routing.names import catalog_name
 from autopilot.routing.patterns import exact_names
+from autopilot.routing.private_mode import PrivateMode
 from autopilot.settings import Settings
 from autopilot.state.sharing.hub import HubCounts
 from autopilot.upstream.endpoints import VerifiedEndpoints, trust_root
@@ -251,6 +252,7 @@ class Parts:
         tree = RootResource(pages.app.resource(), self.proxy, start, turns=self._turns)
         tree.set_cors(Cors.of(self.settings.cors_allow_origins))
         tree.require_key(mapping.keyed(self.settings))
+        tree.set_private(PrivateMode(self.settings.private))
         self._shared.append(tree)
         self._follow_keys()
         return tree

@@ -54,7 +54,6 @@ REASONS: Final[dict[str, str]] = {
     "relay/errors.py": "web/test_every_error.py provokes every error of its table",
     "relay/private_attempt.py": _EXCHANGE,
     "relay/trace.py": "an interface, which observability/test_tracing.py implements",
-    "request/parse.py": "relay/test_proxy.py sends the requests that it parses",
     "routing/commit.py": _VALUE,
     "routing/failure_reason.py": _VALUE,
     "routing/router_error.py": _VALUE,

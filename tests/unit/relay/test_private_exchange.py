@@ -416,14 +416,14 @@ class WaitTests(PrivateRouterTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_no_chute(self) -> None:
-        """A model whose chute the catalog does not state is left before anyone is asked."""
+        """A model whose chute the catalog does not state is no candidate."""
         catalog = Catalog.of([Model("a", tee=True), Model("b", "b", tee=True)])
         self.snapshot = Snapshot(catalog, self.snapshot.ranking, 990.0, 995.0)
         self.finds(1)
         self.ask("a,b")
         self.assertEqual([each.chute for each in self.instances.asked], ["b"])
         self.call.streams(TOKEN, STOP, DONE)
-        self.assertEqual(self.reasons, ("not_attested",))
+        self.assertEqual(self.reasons, ())
 
 
 class ConversationTests(PrivateRouterTestCase):

@@ -138,6 +138,29 @@ class PartTests(SynchronousTestCase):
                         self.assertEqual(module._has_many_objects(body), exact > most)
 
 
+class RemoteTests(SynchronousTestCase):
+    """Parts by their URLs; ``test_private_body`` has every form of them."""
+
+    def test_members(self) -> None:
+        """Each member is searched, and one that is absent or no list has none."""
+        remote = Raw(b'[{"content":[{"image_url":"http://a"}]}]')
+        self.assertTrue(Conversation(bytes(remote), Raw(b'"a"'), remote).has_remote_parts())
+        self.assertFalse(Conversation(bytes(remote), Raw(), Raw(b"null")).has_remote_parts())
+
+    def test_depth(self) -> None:
+        """Parts of parts are looked at, and no deeper: no body makes the search long."""
+        part: dict[str, object] = {"image_url": "http://a"}
+        for found in (True, True, False):
+            self.assertIs(_conversation([{"content": [part]}]).has_remote_parts(), found)
+            part = {"content": [part]}
+
+    def test_many_objects(self) -> None:
+        """Where there are very many objects, nothing is known."""
+        part = {"image_url": "http://a"}
+        self.assertTrue(_conversation([{"content": [part]}]).has_remote_parts())
+        self.assertFalse(_conversation([{"content": [part] * 12_000}]).has_remote_parts())
+
+
 class TextTests(SynchronousTestCase):
     """The texts of messages."""
 

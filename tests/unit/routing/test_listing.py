@@ -11,9 +11,10 @@ from autopilot.routing.candidate import candidates_of
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.eligible import NO_CANDIDATES_ERROR
 from autopilot.routing.exclusions import dropped
-from autopilot.routing.listing import PRIVATE_UNSUPPORTED, Cause, Dropped
+from autopilot.routing.listing import Cause, Dropped
 from autopilot.routing.plan import Plan, RoutingState, Rules, plan
 from autopilot.routing.pricing import MaxPrice, Prices
+from autopilot.routing.private_mode import PRIVATE_IS_OFF
 from autopilot.routing.ranking import Load, score
 from autopilot.routing.requirements import NOTHING, Needs
 from autopilot.routing.router_error import RouterError
@@ -220,10 +221,8 @@ class RouteTests(RoutesTestCase):
         """Private mode is refused while there is none, in a list too, whatever else is wrong."""
         self.rules(Route("r", ("acme/B",), private=True), Route("s", ("nope",), private=True))
         for text in ("r", "s", "acme/C,r"):
-            self.assertIs(self.plan(text), PRIVATE_UNSUPPORTED)
-        self.assertEqual(
-            (PRIVATE_UNSUPPORTED.status, PRIVATE_UNSUPPORTED.code), (400, "private_unsupported")
-        )
+            self.assertIs(self.plan(text), PRIVATE_IS_OFF)
+        self.assertEqual((PRIVATE_IS_OFF.status, PRIVATE_IS_OFF.code), (400, "private_unsupported"))
 
 
 class FilterTests(RoutesTestCase):

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.routing.private_mode import PRIVATE_IS_OFF, PrivateMode, unsupported
+from autopilot.routing.private_mode import (
+    PRIVATE_ALIAS,
+    PRIVATE_IS_OFF,
+    PrivateMode,
+    asks_for_private,
+    unsupported,
+)
+from autopilot.settings import private as settings
 
 
 class PrivateModeTests(SynchronousTestCase):
@@ -13,6 +20,12 @@ class PrivateModeTests(SynchronousTestCase):
     def test_words(self) -> None:
         """They are those of the setting."""
         self.assertEqual([each.value for each in PrivateMode], ["off", "ask", "always"])
+
+    def test_alias(self) -> None:
+        """Settings, which are below routing, know the alias by the same name."""
+        self.assertEqual(PRIVATE_ALIAS, settings.PRIVATE_ALIAS)
+        self.assertTrue(asks_for_private(PRIVATE_ALIAS.swapcase()))
+        self.assertFalse(asks_for_private("chutesai/AutoPilot"))
 
     def test_error(self) -> None:
         """It says what to do, and that nothing was sent."""

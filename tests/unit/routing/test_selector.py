@@ -8,6 +8,7 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.patterns import patterns_of
+from autopilot.routing.private_mode import PRIVATE_ALIAS
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import (
     Mode,
@@ -216,6 +217,45 @@ class PatternTests(SynchronousTestCase):
             self.assertEqual(
                 as_alias(direct), Selector("gpt-4o" + suffix, Mode.ALIAS, (), order, key=alias.key)
             )
+
+
+class PrivateTests(SynchronousTestCase):
+    """The alias of private mode, and routes that are private."""
+
+    ROUTES: ClassVar = {"r": False, "s": True}
+
+    def parsed(self, text: str) -> Selector:
+        """Return a selector that is valid."""
+        found = parse_selector(text, ALIASES, 8, (), self.ROUTES, frozenset({"s"}))
+        assert isinstance(found, Selector), found
+        cached = SelectorCache(ALIASES, 8, (), self.ROUTES, frozenset({"s"}))[text]
+        self.assertEqual(cached, found)
+        return found
+
+    def test_alias(self) -> None:
+        """It is an alias in any case, with a suffix and at the end of a list."""
+        for text in (PRIVATE_ALIAS, f" {PRIVATE_ALIAS.upper()} :Latency"):
+            found = self.parsed(text)
+            self.assertEqual((found.mode, found.names, found.private), (Mode.ALIAS, (), True))
+        found = self.parsed(f"a,{PRIVATE_ALIAS.lower()}:throughput")
+        self.assertEqual((found.names, found.alias_last, found.private), (("a",), True, True))
+        self.assertEqual(found.order, Order.THROUGHPUT)
+        found = self.parsed(f"{PRIVATE_ALIAS},auto")
+        self.assertEqual((found.misplaced, found.private), ((PRIVATE_ALIAS,), True))
+
+    def test_whatever_is_meant(self) -> None:
+        """A name with more or less than the alias asks for private mode all the same."""
+        for text in (f"{PRIVATE_ALIAS}:THINKING", "AUTOPILOT-private", f"a,{PRIVATE_ALIAS}:x"):
+            self.assertTrue(self.parsed(text).private, text)
+        for text in ("a", "auto", "a,auto", "r", "chutesai/AutoPilot"):
+            self.assertFalse(self.parsed(text).private, text)
+
+    def test_routes(self) -> None:
+        """A private route makes its list private."""
+        for text, private in (("s", True), ("s:latency", True), ("a,s", True), ("r,a", False)):
+            self.assertIs(self.parsed(text).private, private)
+        alias = as_alias(self.parsed("autopilot-private"))
+        self.assertEqual((alias.mode, alias.private), (Mode.ALIAS, True))
 
 
 class RouteTests(SynchronousTestCase):

@@ -40,6 +40,13 @@ class SuggestionTests(SynchronousTestCase):
         self.assertEqual(_message("xyz"), "Unknown model: 'xyz'." + WAY_ON)
         self.assertEqual(_message("xyz", "!"), "Unknown models: 'xyz'; '!'." + WAY_ON)
 
+    def test_private_alias(self) -> None:
+        """The alias of private mode is suggested to who nearly writes it, and nowhere else."""
+        near = _message("AutoPilot-Private", mode=Mode.DIRECT)
+        self.assertIn("(did you mean 'chutesai/AutoPilot-Private'?)", near)
+        self.assertIn("can only be the last item", _message("chutesai/autopilot-private"))
+        self.assertNotIn("Private", _message("chutesai/AutoPilo", mode=Mode.DIRECT))
+
     def test_default_names_of_tools(self) -> None:
         """The names that tools send unless told otherwise get the way on, and no far-fetched match.
 

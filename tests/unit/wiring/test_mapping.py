@@ -112,6 +112,32 @@ class PrivateTests(SynchronousTestCase):
         config = mapping.relay(Settings(private_attest_timeout_ms=1500))
         self.assertEqual(config.attest_timeout, 1.5)
 
+    def test_names(self) -> None:
+        """The alias of private mode is listed where there is private mode."""
+        names = {
+            mode: mapping.own_names(Settings(private=mode)) for mode in ("off", "ask", "always")
+        }
+        self.assertEqual(names["off"], ("chutesai/AutoPilot",))
+        self.assertEqual(names["ask"], ("chutesai/AutoPilot", "chutesai/AutoPilot-Private"))
+        self.assertEqual(names["always"], names["ask"])
+
+    def test_routes(self) -> None:
+        """A route is private if it says so, or ends with the alias; then it is of TEE models."""
+        path = Path(self.mktemp())
+        path.write_text(
+            '[routes.a]\nmodels = ["m"]\nprivate = true\n'
+            '[routes.b]\nmodels = ["m", "CHUTESAI/autopilot-private"]\n'
+            '[routes.c]\nmodels = ["m", "chutesai/AutoPilot"]\n'
+        )
+        rules = mapping.parsing(Settings(private="ask", routes_file=str(path))).rules
+        found = {n: (r.private, r.tee, r.alias_last) for n, r in rules.routes.items()}
+        self.assertEqual(
+            found, {"a": (True, True, False), "b": (True, True, True), "c": (False, False, True)}
+        )
+        self.assertEqual(rules.routes["b"].models, ("m",))
+        self.assertTrue(rules.private)
+        self.assertFalse(mapping.parsing(Settings()).rules.private)
+
     def test_origins(self) -> None:
         """Intel's service is connected to in private mode only."""
         plain = mapping.origins(Settings())
