@@ -67,7 +67,13 @@ from autopilot.wiring.agent import PlatformAgent
 from autopilot.wiring.face import no_parent, of_whole, pages_by_place, shared_now
 from autopilot.wiring.feeds import control_plane, jitter, role_instrument
 from autopilot.wiring.keys import Keys
-from autopilot.wiring.private import private_instruments, private_parts, shown, unattestable
+from autopilot.wiring.private import (
+    private_exchanges,
+    private_instruments,
+    private_parts,
+    shown,
+    unattestable,
+)
 from autopilot.wiring.role import Place, Role
 from autopilot.wiring.sharing import hub_of
 from autopilot.wiring.store import shared_store
@@ -459,6 +465,7 @@ class Parts:
             refused=self._refused,
             limited=self.accounts.note,
             exchanges=None if self._slot is None else CountedExchanges(self._slot),
+            private=private_exchanges(self.private, settings, self._reactor, self.private_counts),
         )
 
     def _refused(self, endpoint: str, error: RouterError, req_id: str) -> None:

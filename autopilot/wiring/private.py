@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from autopilot.http.fetch import FetchedResponse
     from autopilot.observability.instruments import Instrument
     from autopilot.observability.private_counts import PrivateCounts
+    from autopilot.relay.private_exchange import PrivateExchanges
     from autopilot.routing.catalog import Catalog
     from autopilot.settings import Settings
     from autopilot.web.status.private import PrivateNow
@@ -39,12 +40,20 @@ _log = Logger()
 
 
 class PrivateParts:
-    """The instances of a router with private mode, and what its reload changes."""
+    """The instances of a router with private mode, and what its reload changes.
+
+    ``can_seal``: the packages are there that encrypt requests.
+    """
 
     def __init__(
-        self, instances: PrivateInstances, repin: Callable[[Sequence[Measurement] | None], None]
+        self,
+        instances: PrivateInstances,
+        repin: Callable[[Sequence[Measurement] | None], None] = lambda _pinned: None,
+        *,
+        can_seal: bool = True,
     ) -> None:
         self.instances = instances
+        self.can_seal = can_seal
         self._repin = repin
 
     def configure(self, settings: Settings) -> None:
@@ -70,7 +79,7 @@ def private_parts(
 
         check_library()
     except Exception:  # noqa: BLE001  an older package fails in its own way
-        return PrivateParts(_without_library(), lambda _pinned: None)
+        return PrivateParts(_without_library(), can_seal=False)
     return _with_library(mapping.private(settings), reactor, agent, catalog, counts)
 
 
@@ -174,6 +183,27 @@ def _tee_chutes(catalog: Catalog | None) -> Collection[str]:
         for each in catalog.models.values()
         if each.tee is True and each.chute_id is not None
     ]
+
+
+def private_exchanges(
+    private: PrivateParts | None, settings: Settings, reactor: Any, counts: PrivateCounts
+) -> PrivateExchanges | None:
+    """Return what makes the exchanges of private requests, unless there can be none."""
+    if private is None or not private.can_seal:
+        return None
+    from twisted.internet.threads import deferToThreadPool
+
+    from autopilot.relay.private_exchange import PrivateExchanges
+    from autopilot.relay.private_path import INVOKE, PrivatePath
+    from autopilot.upstream.pool import Origin
+    from autopilot.upstream.target import RequestTarget
+
+    def in_thread(call: Callable[..., Any], *given: Any) -> Deferred[Any]:
+        return deferToThreadPool(reactor, reactor.getThreadPool(), call, *given)
+
+    origin = Origin.of(settings.api_base_url, mapping.proxies(settings))
+    target = RequestTarget.sealed(origin, INVOKE)
+    return PrivateExchanges(PrivatePath(private.instances, counts, target, in_thread))
 
 
 def private_instruments(

@@ -22,6 +22,7 @@ from autopilot.settings import Settings
 from autopilot.settings.files.pins import PinsSetting
 from autopilot.wiring.private import (
     PrivateParts,
+    private_exchanges,
     private_instruments,
     private_parts,
     shown,
@@ -187,8 +188,18 @@ class PrivateWiringTests(SynchronousTestCase):
         parts = private_parts(settings, self.clock, self.agent, lambda: CATALOG, self.counts)
         self.assertIsNone(parts)
         self.assertEqual(private_instruments(parts, self.counts), ())
+        self.assertIsNone(private_exchanges(parts, settings, self.clock, self.counts))
         self.assertIsNone(shown(settings, parts, CATALOG))
         self.assertIsNone(unattestable(settings, parts))
+
+    def test_exchanges(self) -> None:
+        """Sealed calls go to the platform's interface, and to nothing else."""
+        parts, settings = self.made(), self.settings()
+        exchanges = private_exchanges(parts, settings, self.clock, self.counts)
+        assert exchanges is not None
+        self.assertEqual(exchanges.host, "127.0.0.1")
+        target = exchanges._path.target
+        self.assertEqual((target.start, target.origin.port), (b"POST /e2e/invoke", 9))
 
     def test_readiness(self) -> None:
         """Only where every request has to be private does it matter that nothing is attestable."""
@@ -212,6 +223,7 @@ class PrivateWiringTests(SynchronousTestCase):
         self.assertIn("pip install 'chutes-autopilot[private]'", formatEvent(logs[0]))
         self.assertIs(self.refused(parts).cause, Cause.LIBRARY)
         self.assertEqual(self.platform.log, [])
+        self.assertIsNone(private_exchanges(parts, self.settings(), self.clock, self.counts))
         parts.configure(self.settings())
         self.assertIn("packages", unattestable(self.settings(), parts) or "")
 
