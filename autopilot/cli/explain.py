@@ -7,7 +7,8 @@ conversation: --remembered gives the model that it had, and shows whether it sta
 
 With --json the output is one object: "outcome" (candidates or refused), "mode", "order", "alias_by"
 (ALIASES or UNKNOWN_MODELS, if that leaves the name to the router's choice), "route" (name and
-filters, or null), "needs", "tee_only", "conversation" (told_by; with --remembered affinity and
+filters, or null), "private" (header, model or setting, by which it is in private mode, or null),
+"needs", "tee_only", "conversation" (told_by; with --remembered affinity and
 affinity_why, as in records; null for a direct name), "candidates" (name, why, tried, and if known:
 score, cooling, first_content_seconds, tokens_per_second), "dropped" (name, cause: unknown,
 not_confidential, lacks or filtered; and the needs, or the filters of a route),
@@ -57,6 +58,8 @@ _SETTINGS: Final = (
     "ROUTES_FILE",
     "MAX_MODEL_LIST_ITEMS",
     "REQUIRE_TEE",
+    "PRIVATE",
+    "PRIVATE_MAX_INSTANCES",
     "FAILOVER_POLICY",
     "FAILOVER_AFTER_MS",
     "PLAIN_FAILOVER_AFTER_MS",
@@ -85,8 +88,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="'NAME: VALUE'",
         action="append",
         default=[],
-        help="a header field of the request: X-TEE-Only, X-Autopilot-Commit, X-Autopilot-Affinity"
-        " and those that name a session matter; repeatable",
+        help="a header field of the request: X-TEE-Only, X-Autopilot-Private, X-Autopilot-Commit,"
+        " X-Autopilot-Affinity and those that name a session matter; repeatable",
     )
     parser.add_argument(
         "--remembered", metavar="MODEL", help="the model that answered this conversation before"

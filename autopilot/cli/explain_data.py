@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 import msgspec
 
 from autopilot.cli.router import PlanInputs
 from autopilot.http.headers import Named
+from autopilot.http.private_gate import private_asked
 from autopilot.relay.config import RelayConfig, Timeouts
 from autopilot.request.conversation_id import told_by
 from autopilot.request.parse import ParsedRequest
@@ -27,6 +29,14 @@ from autopilot.settings import Settings
 
 CLIENT_ALONE: Final = "client"
 """Nothing tells the client's conversations apart."""
+
+
+class PrivateBy(StrEnum):
+    """What makes a request private: its header, its model, or the setting for all requests."""
+
+    HEADER = "header"
+    MODEL = "model"
+    SETTING = "setting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +58,8 @@ class Explanation:
 
     ``alias_by``: the setting that leaves an unknown name to the router's choice; ``asked`` is the
     name. ``conversation`` is None if there are no candidates, and under a direct name. ``route`` is
-    the one that the request names, and ``timeouts`` those for its attempts.
+    the one that the request names, and ``timeouts`` those for its attempts. ``private_by`` is None
+    if the request is not private.
     """
 
     request: ParsedRequest | None
@@ -63,6 +74,7 @@ class Explanation:
     alias_by: str | None = None
     conversation: Conversation | None = None
     route: Route | None = None
+    private_by: PrivateBy | None = None
 
 
 def explain(
@@ -99,7 +111,14 @@ def explain(
         None if request.selector is asked else "ALIASES" if asked.by_pattern else "UNKNOWN_MODELS",
         conversation,
         route,
+        _private_by(request, named) if request.private else None,
     )
+
+
+def _private_by(request: ParsedRequest, named: Named) -> PrivateBy:
+    if request.selector.private:
+        return PrivateBy.MODEL
+    return PrivateBy.HEADER if private_asked(named) is True else PrivateBy.SETTING
 
 
 def _conversation(
@@ -131,6 +150,7 @@ def in_json(explained: Explanation) -> dict[str, object]:
             "affinity_why": explained.conversation.why,
         },
         "route": explained.route and _route(explained.route),
+        "private": explained.private_by,
         "needs": asked_for(explained.needs) if explained.needs is not None else None,
         "tee_only": (request.tee_only or settings.require_tee) if request else None,
         "candidates": [

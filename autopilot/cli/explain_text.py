@@ -10,6 +10,7 @@ from autopilot.cli.explain_data import (
     CLIENT_ALONE,
     Conversation,
     Explanation,
+    PrivateBy,
     asked_for,
     why_of,
 )
@@ -32,6 +33,11 @@ _COMMITS: Final = {
 _CAUSES: Final = {
     Cause.UNKNOWN: "not in the catalog",
     Cause.NOT_CONFIDENTIAL: "not marked as running in a TEE",
+}
+_PRIVATE_BY: Final = {
+    PrivateBy.HEADER: "X-Autopilot-Private",
+    PrivateBy.MODEL: "the model that it names",
+    PrivateBy.SETTING: "PRIVATE",
 }
 
 _DISPLACED: Final = {
@@ -74,7 +80,14 @@ def _request(request: ParsedRequest, explained: Explanation) -> Sequence[str]:
     if explained.needs is not None and (asked := asked_for(explained.needs)):
         needs = (name if value is True else f"{name} {value}" for name, value in asked.items())
         lines.append(f"needs     {', '.join(needs)}")
-    if request.tee_only or settings.require_tee:
+    if explained.private_by is not None:
+        most = settings.private_max_instances
+        lines.append(
+            f"private   by {_PRIVATE_BY[explained.private_by]}: encrypted to at most {most}"
+            " instances whose keys are verified (PRIVATE_MAX_INSTANCES)"
+        )
+        lines.append("verified  see /status of a router, which alone knows for which models")
+    elif request.tee_only or settings.require_tee:
         by = "X-TEE-Only" if request.tee_only else "REQUIRE_TEE"
         lines.append(f"TEE only  by {by}")
     if explained.conversation is not None:

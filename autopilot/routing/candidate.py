@@ -18,7 +18,8 @@ class Candidate(Struct, frozen=True, gc=False):
 
     None means the usual value: the endpoint's own ``origin``, the client's own ``key``, any
     ``instance``, and ``model`` itself as the name that is ``sent`` up. Only a name of absurd
-    length differs from ``model``, which tables, records and messages keep.
+    length, and a private one that turns on thinking, differs from ``model``, which tables, records
+    and messages keep.
     """
 
     model: str

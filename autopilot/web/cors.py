@@ -16,6 +16,7 @@ from autopilot.http.headers import Field
 _EXPOSED = (
     b"x-request-id, x-chutes-autopilot-selected, x-chutes-autopilot-attempts,"
     b" x-chutes-autopilot-affinity, x-chutes-autopilot-cost,"
+    b" x-chutes-autopilot-private, x-chutes-autopilot-instance,"
     b" x-chutes-autopilot-tried, retry-after, retry-after-ms, x-should-retry,"
     b" x-ratelimit-limit-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-requests,"
     b" x-ratelimit-remaining-tokens, x-ratelimit-reset-requests, x-ratelimit-reset-tokens, *"

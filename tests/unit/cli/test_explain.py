@@ -101,6 +101,29 @@ class PlanTests(ExplainTestCase):
         self.assertIn("left out  acme/B: not marked as running in a TEE", said)
         self.assertIn("TEE only  by REQUIRE_TEE", said)
 
+    def test_private(self) -> None:
+        """Private mode by header, alias and setting: only confidential models, and what asks."""
+        self.environ["PRIVATE"] = "ask"
+        for arguments, by, words in (
+            ([ALIAS, "--header", "X-Autopilot-Private: require"], "header", "X-Autopilot-Private"),
+            (["chutesai/AutoPilot-Private"], "model", "the model that it names"),
+        ):
+            got = self.ask_json("explain", *arguments, *self.files)
+            self.assertEqual([each["name"] for each in got["candidates"]], ["acme/C", "acme/A-TEE"])
+            self.assertEqual((got["private"], got["tee_only"]), (by, True))
+            _, said = self.ask("explain", *arguments, *self.files)
+            self.assertIn(f"private   by {words}: encrypted to at most 3 instances", said)
+            self.assertNotIn("TEE only", said)
+        self.assertIsNone(self.ask_json("explain", ALIAS, *self.files)["private"])
+        self.environ["PRIVATE"] = "always"
+        got = self.ask_json("explain", "acme/b", *self.files)
+        self.assertEqual((got["private"], got["error"]["code"]), ("setting", "tee_required"))
+        self.assertEqual(self.names("acme/a:THINKING"), ["acme/A-TEE"])
+        self.environ["PRIVATE"] = "off"
+        status, said = self.ask("explain", "chutesai/AutoPilot-Private", *self.files)
+        self.assertEqual(status, 1)
+        self.assertIn("refused with 400 private_unsupported", said)
+
     def test_selectors(self) -> None:
         """Lists keep their order, a direct name is one candidate, an unknown name is an error."""
         self.assertEqual(self.names("acme/B, acme/C"), ["acme/B", "acme/C"])
@@ -226,6 +249,7 @@ class PlanTests(ExplainTestCase):
                 {
                     *("outcome", "mode", "order", "needs", "tee_only", "candidates", "dropped"),
                     *("limits", "error", "not_eligible", "alias_by", "conversation", "route"),
+                    "private",
                 },
             )
 
