@@ -150,6 +150,8 @@ def _message(record: RequestRecord, worker: int | None) -> str:
         f"endpoint={record.endpoint}" if record.endpoint else None,
         None if record.stream is None else f"stream={'true' if record.stream else 'false'}",
         None if record.reason is None else f"reason={record.reason}",
+        "private=true" if record.private else None,
+        None if record.instance is None else f"instance={record.instance}",
         None if worker is None else f"worker={worker}",
         record.outcome,
     )

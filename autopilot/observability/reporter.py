@@ -32,6 +32,7 @@ MESSAGE = "Request finished"
 
 _FAILED, _REQ_ID, _MODEL = "log_failed_attempts", "log_req_id", "log_model"
 _STREAM, _USAGE, _COST = "log_stream", "log_usage", "log_cost"
+_PRIVATE = "log_private"
 # The parts of a line in order, each with the field that it needs.
 _PIECES = (
     ("req_id", f"{{{_REQ_ID}}}"),
@@ -51,6 +52,8 @@ _PIECES = (
     ("endpoint", "endpoint={endpoint}"),
     ("stream", f"stream={{{_STREAM}}}"),
     ("reason", "reason={reason}"),
+    (_PRIVATE, f"private={{{_PRIVATE}}}"),
+    ("instance", "instance={instance}"),
     ("worker", "worker={worker}"),
     ("outcome", "{outcome}"),
 )
@@ -95,6 +98,7 @@ def records_to_log(
             _STREAM: "true" if record.stream else "false",
             _USAGE: usage_text(record),
             _COST: cost_text(record),
+            _PRIVATE: "true" if record.private else "",
         }
         fields = {**number, **facts(record), **quoting, **derived}
         line = " ".join(text for name, text in _PIECES if fields.get(name) not in (None, ""))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from autopilot.observability.history import FinishedRequest, HistoryWindow
-    from autopilot.observability.records import Failover
+    from autopilot.observability.records import Failover, RequestRecord
     from autopilot.web.status.report import StatusReport
 
 _SHOWN = 10
@@ -163,7 +163,7 @@ def _row(finished: FinishedRequest) -> tuple[Cell, ...]:
         Formatted(model) if model else DASH,
         choice_words(record),
         escaped(record.mode) if record.mode != _NO_MODE else DASH,
-        _ASIDE.fill([(escaped(record.endpoint),)]),
+        _ASIDE.fill(_asides(record)),
         Formatted("bad" if record.outcome in FAILURES else "good"),
         Formatted(record.outcome),
         outcome_words(record.outcome),
@@ -173,6 +173,14 @@ def _row(finished: FinishedRequest) -> tuple[Cell, ...]:
         _milliseconds(record.duration_ms),
         _attempts(record.failovers),
     )
+
+
+def _asides(record: RequestRecord) -> list[tuple[Cell, ...]]:
+    """Return the lines below the selector: the endpoint, and of a private request its instance."""
+    lines: list[tuple[Cell, ...]] = [(escaped(record.endpoint),)]
+    if record.private:
+        lines.append((escaped(f"private, {record.instance}" if record.instance else "private"),))
+    return lines
 
 
 def _worker(number: int | None) -> Cell:

@@ -50,6 +50,12 @@ _REASONS: Final = {
     FailureReason.CAPACITY: Formatted("at capacity"),
     FailureReason.CONTEXT: Formatted("context too long"),
     FailureReason.NOT_FOUND: Formatted("model not found"),
+    FailureReason.NOT_ATTESTED: Formatted("no attested instance"),
+    FailureReason.DISCOVERY: Formatted("instances not discovered"),
+    FailureReason.NONCE_REFUSED: Formatted("nonce refused"),
+    FailureReason.INSTANCE_GONE: Formatted("instance gone"),
+    FailureReason.NOT_SERVED: Formatted("not served by the instance"),
+    FailureReason.REPLY_INVALID: Formatted("answer wrongly sealed"),
 }
 _WHY: Final = {
     Why.BEST: Formatted("best ranked"),

@@ -113,5 +113,7 @@ anything = st.builds(
     usage=_usages,
     cost_picodollars=_costs,
     key=st.none() | st.just("team.a"),
+    private=st.booleans(),
+    instance=st.none() | st.just("8f14e45f"),
 )
 """Records with arbitrary text."""

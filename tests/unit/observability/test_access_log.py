@@ -139,6 +139,13 @@ class LineTests(SynchronousTestCase):
             " bytes=42 tokens=completion:0 cost=0 end", written(free, "text", "info", 0.25)
         )
 
+    def test_private(self) -> None:
+        """A private request says so, and which instance had it last; no other one does."""
+        line = written(record(private=True, instance="8f14e45f"), "text", "info", 0.0)
+        self.assertIn(" private=true instance=8f14e45f ", line)
+        self.assertNotIn("instance=", written(record(private=True), "text", "info", 0.0))
+        self.assertNotIn("private=", written(record(), "text", "info", 0.0))
+
     def test_forged(self) -> None:
         """A request id or a model's name that holds a blank, a quote or a = is quoted."""
         for value in ("a status=200", "a=b", 'say "so"', "a\nb", "a\u2028b", "a\tb"):

@@ -67,6 +67,17 @@ class TableTests(SynchronousTestCase):
         for why in Why:
             self.assertNotIn(why_words(why), shown)
 
+    def test_private(self) -> None:
+        """A private request says so below its endpoint, with the instance that it had last."""
+        for given, words in (
+            ({"private": True, "instance": "8f14e45f"}, "private, 8f14e45f"),
+            ({"private": True}, "private"),
+        ):
+            shown = str(requests(facts("a", recent=finished(record(**given))), Shown.ALL))
+            self.assertIn(f'<span class="aside">{words}<', shown)
+        plain = str(requests(facts("a", recent=finished(record())), Shown.ALL))
+        self.assertNotIn("private", plain)
+
     def test_conversation(self) -> None:
         """A row says whether the conversation kept its model; nothing under a direct name."""
         best, listed, sticky = Why.BEST, Why.LISTED, Why.STICKY
