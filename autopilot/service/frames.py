@@ -34,6 +34,8 @@ class Kind(IntEnum):
     """To a worker: a request for its report; to the parent: the report."""
     PAGE = 5
     """To the parent: a request for a page; to a worker: the page."""
+    PRIVATE = 6
+    """Both ways: what private mode's instances ask and answer."""
 
 
 Handler = Callable[[bytes], None]

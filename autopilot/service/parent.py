@@ -7,6 +7,7 @@ the operators' port, and supervises. It reads and writes no byte of a client of 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -16,6 +17,7 @@ from autopilot.process.acceptor import Acceptor
 from autopilot.process.board import Board
 from autopilot.process.systemd.sockets import Sockets
 from autopilot.service.assignment import Assignment
+from autopilot.service.frames import Kind
 from autopilot.service.lifecycle import AutopilotService
 from autopilot.service.shown_workers import ShownWorkers
 from autopilot.service.supervisor import Supervisor
@@ -28,6 +30,7 @@ from autopilot.wiring.role import Place, Role
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable
 
+    from autopilot.attestation.instance_answers import Asker
     from autopilot.observability.records import RequestRecord
     from autopilot.settings.reload import Change
     from autopilot.web.listener import Listener
@@ -78,6 +81,9 @@ class ParentService(AutopilotService):
         assert isinstance(pages, CollectedPages)
         self._shown = ShownWorkers(reactor, self.supervisor, self._processes, pages.answer)
         self._parts.show(self._shown)
+        private = self._parts.private
+        self._answers = None if private is None else private.answers(self._parts.clock)
+        self._askers: dict[WorkerProcess, Asker] = {}
 
     def _when_ready(self, call: Callable[[], None]) -> None:
         """Call ``call`` once the first worker serves connections."""
@@ -109,14 +115,23 @@ class ParentService(AutopilotService):
         if not self.stopping:
             self.supervisor.start()
             self._shown.start()
+            if self._answers is not None:
+                self._answers.start()
 
     def _launch(self, number: int) -> WorkerProcess:
         child = self._processes.launch(number, self.supervisor.ready, self._ended)
         self._shown.follow(child)
+        if self._answers is not None:
+            asker = self._answers.join(partial(child.frames.send, Kind.PRIVATE))
+            child.frames.on(Kind.PRIVATE, asker.received)
+            self._askers[child] = asker
         return child
 
     def _ended(self, child: WorkerProcess, how: str) -> None:
         self._shown.ended(child)
+        asker = self._askers.pop(child, None)
+        if asker is not None:
+            asker.close()
         self.supervisor.ended(child, how)
 
     def _assign(self, number: int, slot: int) -> Assignment:
@@ -148,6 +163,7 @@ class ParentService(AutopilotService):
             self.supervisor.announce_drain,
             *super()._steps(),
             self._shown.stop,
+            *([] if self._answers is None else [self._answers.stop]),
             self._board.close,
         ]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Collection
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
@@ -147,6 +148,16 @@ class WorkerService(AutopilotService):
     def ask_parent_by(self, ask: Callable[[PageName], Deferred[bytes]]) -> None:
         """Serve the operators' pages of the parent, which ``ask`` returns."""
         self._parts.ask_parent = ask
+
+    def ask_for_instances(self, send: Callable[[bytes], None]) -> None:
+        """Ask the parent for attested instances, to which ``send`` sends a message."""
+        if self._parts.private is not None:
+            self._parts.private.connect(send)
+
+    def private_answer(self, payload: bytes) -> None:
+        """Take a message about attested instances from the parent."""
+        if self._parts.private is not None:
+            self._parts.private.received(payload)
 
     def announce_drain(self) -> None:
         """Report not to be ready from now on, because the router stops."""
@@ -292,6 +303,7 @@ class Worker:
         self._frames.on(Kind.REPORT, lambda _: self._report())
         self._frames.on(Kind.PAGE, self._answers.received)
         service.ask_parent_by(self._answers.ask)
+        self._frames.on(Kind.PRIVATE, service.private_answer)
         self._frames.on(Kind.STATE, service.learn)
         leave_startup_alone()
 
@@ -310,6 +322,7 @@ class Worker:
         # Only now, so that no event is read before it can be applied.
         self._adopt(COMMANDS, self._line)
         service.join(self._line)
+        service.ask_for_instances(partial(self._frames.send, Kind.PRIVATE))
         self._patient_until = self._reactor.seconds() + _LONGEST_WAIT_SECONDS
         self._wait_for(awaited)
         self._tidy(service)

@@ -185,6 +185,7 @@ class Parts:
             agent,
             lambda: self.control.snapshot.catalog,
             self.private_counts,
+            role.place,
         )
         self.metrics.instruments += private_instruments(self.private, self.private_counts)
         self._refusals = Refusals(

@@ -15,14 +15,18 @@ from autopilot.http.fetch import Fetcher
 from autopilot.observability.private_counts import private_gauges
 from autopilot.web.status.private import key_states, private_now
 from autopilot.wiring import mapping
+from autopilot.wiring.role import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from twisted.internet.defer import Deferred
+    from twisted.internet.interfaces import IReactorTime
     from twisted.web.iweb import IAgent
 
+    from autopilot.attestation.asked_instances import AskedInstances
     from autopilot.attestation.collateral import Platform
+    from autopilot.attestation.instance_answers import InstanceAnswers
     from autopilot.attestation.measurements import Measurement
     from autopilot.attestation.missing_registers import MissingRegisters
     from autopilot.attestation.private_basis import PrivateBasis
@@ -42,7 +46,8 @@ _log = Logger()
 class PrivateParts:
     """The instances of a router with private mode, and what its reload changes.
 
-    ``can_seal``: the packages are there that encrypt requests.
+    ``can_seal``: the packages are there that encrypt requests. ``asked`` are the instances of a
+    worker, whose parent has all that they need.
     """
 
     def __init__(
@@ -51,14 +56,32 @@ class PrivateParts:
         repin: Callable[[Sequence[Measurement] | None], None] = lambda _pinned: None,
         *,
         can_seal: bool = True,
+        asked: AskedInstances | None = None,
     ) -> None:
         self.instances = instances
         self.can_seal = can_seal
         self._repin = repin
+        self._asked = asked
 
     def configure(self, settings: Settings) -> None:
         """Apply the settings that can change at run time."""
         self._repin(mapping.pinned(settings))
+
+    def answers(self, clock: IReactorTime) -> InstanceAnswers:
+        """Return what answers the questions of workers."""
+        from autopilot.attestation.instance_answers import InstanceAnswers
+
+        return InstanceAnswers(clock, self.instances)
+
+    def connect(self, send: Callable[[bytes], None]) -> None:
+        """Let a worker ask its parent, to which ``send`` sends a message."""
+        if self._asked is not None:
+            self._asked.connect(send)
+
+    def received(self, payload: bytes) -> None:
+        """Take a message of the parent."""
+        if self._asked is not None:
+            self._asked.received(payload)
 
 
 def private_parts(
@@ -67,10 +90,11 @@ def private_parts(
     agent: IAgent,
     catalog: Callable[[], Catalog | None],
     counts: PrivateCounts,
+    place: Place = Place.SINGLE,
 ) -> PrivateParts | None:
     """Return what private mode needs, or None if it is off.
 
-    Without its packages, and with other roots that are none, no request gets an instance.
+    Without its packages no request gets an instance. A worker asks its parent for instances.
     """
     if settings.private == "off":
         return None
@@ -79,19 +103,30 @@ def private_parts(
 
         check_library()
     except Exception:  # noqa: BLE001  an older package fails in its own way
-        return PrivateParts(_without_library(), can_seal=False)
+        return PrivateParts(_without_library(place), can_seal=False)
+    if place is Place.WORKER:
+        return _of_worker(reactor)
     return _with_library(mapping.private(settings), reactor, agent, catalog, counts)
 
 
-def _without_library() -> PrivateInstances:
+def _without_library(place: Place) -> PrivateInstances:
     from autopilot.attestation.no_library import INSTALL, NoLibrary
 
-    _log.warn(
-        "Private mode: its packages are missing, so that every private request gets 503;"
-        " install them: {install}",
-        install=INSTALL,
-    )
+    if place is not Place.WORKER:  # its parent has said it
+        _log.warn(
+            "Private mode: its packages are missing, so that every private request gets 503;"
+            " install them: {install}",
+            install=INSTALL,
+        )
     return NoLibrary()
+
+
+def _of_worker(reactor: Any) -> PrivateParts:
+    from autopilot.attestation.asked_instances import AskedInstances
+    from autopilot.attestation.judging import parse_key
+
+    asked = AskedInstances(reactor, parse_key)
+    return PrivateParts(asked, asked=asked)
 
 
 def _with_library(

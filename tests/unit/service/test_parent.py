@@ -6,6 +6,8 @@ import socket
 from dataclasses import replace
 from typing import Any
 
+from autopilot.attestation import private_wire
+from autopilot.attestation.private_wire import Acquire, Hello
 from autopilot.feeds.polling import FEEDS
 from autopilot.feeds.shared_snapshot import Assembly
 from autopilot.http.tls_server import CertificateError
@@ -13,6 +15,8 @@ from autopilot.service.frames import Kind
 from autopilot.service.parent import ParentService
 from autopilot.state.events import Failed, decode, encode
 from autopilot.wiring.role import Place
+from tests.unit.attestation.fake_instances import FakeInstances, attested
+from tests.unit.attestation.sealed import instance_key
 from tests.unit.service.platforms import Platform, ServiceTestCase, settings
 from tests.unit.service.processes import FakeProcess, ProcessReactor
 
@@ -104,6 +108,29 @@ class StartTests(ParentTestCase):
         self.all_ready()
         self.assertEqual(ready, [True])
         self.assertEqual(service.supervisor.serving, 2)
+        self.end(service)
+
+    def test_private(self) -> None:
+        """The parent alone asks for instances, on behalf of the worker whose request needs one."""
+        service = self.parent(private="ask")
+        assert service._parts.private is not None
+        own = FakeInstances(attested(instance_key(), "id", "nonce"))
+        self.patch(service._answers, "_instances", own)
+        self.all_ready()
+        first, second = self.workers
+        wish = Acquire(7, "chute", b"client", "Bearer a", (), None)
+        for each in (first, second):
+            each.protocol.frames._handlers[Kind.PRIVATE](private_wire.encode(Hello()))
+        handlers = service._askers[first.protocol]
+        self.patch(handlers, "_instances", own)
+        first.protocol.frames._handlers[Kind.PRIVATE](private_wire.encode(wish))
+        answers = [private_wire.answer.decode(each) for each in first.frames(Kind.PRIVATE)]
+        self.assertEqual([type(each).__name__ for each in answers], ["Standing", "Found"])
+        self.assertEqual(len(second.frames(Kind.PRIVATE)), 1)
+        first.protocol.frames._handlers[Kind.PRIVATE](private_wire.encode(wish))
+        first.ends_with(number=9)
+        self.assertTrue(own.asked[-1].answer.called)
+        self.reactor.advance(0)
         self.end(service)
 
     def test_no_secret_is_visible(self) -> None:

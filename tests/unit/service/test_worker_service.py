@@ -13,6 +13,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.attestation import private_wire
+from autopilot.attestation.private_wire import Found
 from autopilot.feeds.polling import CATALOG, UTILIZATION, FeedStatus
 from autopilot.feeds.shared_snapshot import head_of, pieces
 from autopilot.observability.worker_report import decode_report
@@ -24,6 +26,8 @@ from autopilot.settings import NO_PORT
 from autopilot.state.events import Stuck, encode
 from autopilot.web.shared_rendering import FRESHNESS
 from autopilot.wiring.role import Place, Role
+from tests.unit.attestation.fake_instances import FOUND
+from tests.unit.attestation.sealed import instance_key
 from tests.unit.feeds.records import catalog_body, entry, record, utilization_body
 from tests.unit.relay.upstreams import DONE, SSE, TOKEN, chunk, head, whole
 from tests.unit.service.platforms import NAMES, ServiceTestCase, settings
@@ -34,6 +38,7 @@ class WorkerServiceTests(ServiceTestCase):
     """A worker in this process."""
 
     admin_listen_addr = "127.0.0.1:0"
+    given: dict[str, Any] = {}  # noqa: RUF012  a test has its own
 
     def setUp(self) -> None:
         """Start a worker."""
@@ -45,7 +50,7 @@ class WorkerServiceTests(ServiceTestCase):
         self.addCleanup(self.near.close)
         vars(self.reactor)["adoptStreamConnection"] = self.adopt
         self.role = Role.first(None, Place.PARENT).of_worker(3)
-        given = settings(admin_listen_addr=self.admin_listen_addr)
+        given = settings(admin_listen_addr=self.admin_listen_addr, **self.given)
         admin = () if self.admin_listen_addr == NO_PORT else (("127.0.0.1", 8081),)
         self.assignment = Assignment(self.role, given, 0, admin)
         self.slot = board.slot(0)
@@ -165,6 +170,32 @@ class WorkerServiceTests(ServiceTestCase):
         browser = self.connect()
         browser.sends(request(b"/metrics", method=b"GET"))
         self.assertEqual(browser.response.body, b"parent's metrics")
+        self.stop()
+
+    def test_asks_for_instances(self) -> None:
+        """Private requests of a worker get their instances from the parent; it fetches nothing."""
+        self.stop()
+        self.given = {"private": "ask"}
+        self.setUp()
+        private = self.worker._parts.private
+        assert private is not None
+        sent: list[bytes] = []
+        self.worker.ask_for_instances(sent.append)
+        waiting = private.instances.acquire("chute", b"client", "Bearer a", (), None)
+        asked = [private_wire.question.decode(each) for each in sent]
+        self.assertEqual([type(each).__name__ for each in asked], ["Hello", "Acquire"])
+        found = Found(1, "id", instance_key().text, "nonce", FOUND, 0.0, "attested")
+        self.worker.private_answer(private_wire.encode(found))
+        self.assertEqual(self.successResultOf(waiting).nonce, "nonce")
+        self.assertEqual(self.platform.wires, [])
+        self.stop()
+
+    def test_no_private_mode(self) -> None:
+        """Without private mode a worker asks for no instance, and takes no answer."""
+        sent: list[bytes] = []
+        self.worker.ask_for_instances(sent.append)
+        self.worker.private_answer(b"")
+        self.assertEqual(sent, [])
         self.stop()
 
     def pages(self) -> list[int]:
