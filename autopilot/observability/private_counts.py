@@ -155,6 +155,12 @@ class PrivateCounts:
         """Count a private request that ended."""
         self._requests.values[outcome.value,] += 1
 
+    def refusal(self, code: str | None) -> None:
+        """Count a request that got this error before there was an exchange, if it is of ours."""
+        outcome = _BY_CODE.get(code or "")
+        if outcome is not None:
+            self.request(outcome)
+
     def discovery(self, outcome: DiscoveryOutcome) -> None:
         """Count a question for the instances of a model."""
         self._discoveries.values[outcome.value,] += 1

@@ -374,6 +374,8 @@ class Parts:
         catalog = self.control.snapshot.catalog
         try:
             self.metrics.request(record, catalog.models if catalog is not None else ())
+            if record.code is not None and not record.private:  # an exchange counts its own
+                self.private_counts.refusal(record.code)
         except Exception:  # noqa: BLE001  a bug of ours must not fail the request either
             self._failures.report(_CONSUMER_FAILED)
         for consume in (self.history.add, self.reporter.report):
@@ -472,6 +474,7 @@ class Parts:
     def _refused(self, endpoint: str, error: RouterError, req_id: str) -> None:
         """Count a request that was refused at its head, and leave its record."""
         self.metrics.rejected(endpoint, error)
+        self.private_counts.refusal(error.code)
         self._refusals.add(endpoint, error, req_id)
 
     def _record_refusal(self, record: RequestRecord) -> None:

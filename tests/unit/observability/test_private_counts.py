@@ -78,6 +78,18 @@ class PrivateCountsTests(SynchronousTestCase):
             },
         )
 
+    def test_refusals(self) -> None:
+        """A request that is refused before its exchange counts, if the error is one of these."""
+        for code in ("private_unsupported", "private_unavailable", "unknown_model", None):
+            self.counts.refusal(code)
+        self.assertEqual(
+            self.counted(),
+            {
+                'requests_total{outcome="unsupported"}': 1,
+                'requests_total{outcome="unavailable"}': 1,
+            },
+        )
+
     def test_no_label_is_new(self) -> None:
         """What is in none of the sets is counted as other."""
         before = samples(self.counts.instruments()).keys()
