@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from autopilot.http.timers import Deadline
     from autopilot.routing.router_error import RouterError
     from autopilot.state.key_use import KeyUse
+    from autopilot.upstream.key_pool import KeyLease
 
 
 class ClientRequest(Struct, gc=False):
@@ -30,7 +31,8 @@ class ClientRequest(Struct, gc=False):
     ``path`` is the upstream's, without the prefix under which the router is mounted; ``peer`` is
     the address of the TCP peer. ``body`` is empty as soon as it has been parsed. ``charge`` is what
     the channel has charged the request with, until it ends. ``use`` is that of the operator's own
-    key that the client has, if there are such keys.
+    key that the client has, if there are such keys, and ``lease`` the key of the platform that the
+    router lends it, whose field ``headers`` then have.
     """
 
     dialect: Dialect
@@ -42,6 +44,7 @@ class ClientRequest(Struct, gc=False):
     request_id: str
     charge: Charge | None = None
     use: KeyUse | None = None
+    lease: KeyLease | None = None
 
     def __repr__(self) -> str:
         """Show only values that the router has chosen: nothing from the client may reach a log."""

@@ -273,6 +273,8 @@ class Exchange(ExchangeEnds):
     def _follow(self, attempt: Attempt, decision: RetryDecision, now: float) -> State:
         """Relay an error response, repeat the request, pause, or turn to the next candidate."""
         model = attempt.candidate.model
+        if self._request.lease is not None and self._takes_next_key(attempt, now):
+            return self._repeat(attempt, now)
         if decision.action is RetryAction.REPEAT and self._candidates.try_again(model):
             return self._repeat(attempt, now)
         if decision.action is not RetryAction.NEXT:
@@ -288,10 +290,26 @@ class Exchange(ExchangeEnds):
             return self._pause(attempt, decision.pause, Expiry.PAUSE, now)
         return self._relay_error(attempt, now) if attempt.last else self._try_next(now)
 
+    def _takes_next_key(self, attempt: Attempt, now: float) -> bool:
+        """Return whether the request goes up once more, with another of the operator's keys.
+
+        The platform has refused the first, which says nothing of the model.
+        """
+        request, head = self._request, attempt.response
+        assert request.lease is not None and head is not None
+        may_repeat = now < self._total_due and not self._private
+        body = b"".join(attempt.held)
+        if not request.lease.refused(reply(head), body, switches=may_repeat):
+            return False
+        request.headers = request.lease.headers(request.headers)
+        return True
+
     def _relay_error(self, attempt: Attempt, now: float) -> State:
         """Relay an error response, once it is whole if it may lack an ``error`` (contract §7)."""
-        head = attempt.response
+        head, lease = attempt.response, self._request.lease
         assert head is not None
+        if lease is not None and attempt.held:
+            attempt.held = [lease.masked(b"".join(attempt.held))]
         begun = attempt.held[0] if attempt.held else b""
         if not (self._config.shape_errors and may_lack_error(head, begun, attempt.held_bytes)):
             return self._commit(attempt, now)

@@ -250,6 +250,8 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
                 self._charge.release()
             if self._request.use is not None:
                 self._request.use.end()
+            if self._request.lease is not None:
+                self._request.lease.end()
             self._shared.released(self)
         return _OVER
 
@@ -369,7 +371,11 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
 
     def _note_limits(self, limits: Mapping[bytes, bytes], now: float) -> None:
         """Pass on what the upstream states of the limits of the request's key, if it has one."""
-        if not _KEYS.isdisjoint(self._request.headers.named):
+        lease = self._request.lease
+        if lease is not None:
+            lease.stated(limits, now)
+            self._shared.limited(lease.account, limits, now)
+        elif not _KEYS.isdisjoint(self._request.headers.named):
             self._shared.limited(self._client(), limits, now)
 
     def _client(self) -> Client:

@@ -37,6 +37,9 @@ from autopilot.routing.why import FAILED, HIT, MISS, MOVED
 from autopilot.state.latency import Pauses
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from autopilot.http.headers import Field
     from autopilot.http.response_parser import ResponseHead
     from autopilot.relay.downstream import CommittedHead
     from autopilot.routing.router_error import RouterError
@@ -193,10 +196,19 @@ class ExchangeEnds(ExchangeAttempts, has_steps=False):
         committed = committed_head(
             head, request_id, selected, self._attempts, rechunk, date.value, tried, affinity, cost
         )
-        use = self._request.use
-        if use is None:
+        request = self._request
+        if request.use is None and request.lease is None:
             return committed
-        return structs.replace(committed, fields=use.marked(committed.fields))
+        return structs.replace(committed, fields=self._of_keys(committed.fields, status))
+
+    def _of_keys(self, fields: Sequence[Field], status: int) -> Sequence[Field]:
+        """Return the fields of a response without what concerns the operator's account alone."""
+        use, lease = self._request.use, self._request.lease
+        if lease is not None:
+            if 200 <= status < 300:
+                lease.served()
+            fields = lease.cleaned(fields)
+        return fields if use is None else use.marked(fields)
 
     def _fail(self, reason: FailureReason, now: float) -> State:
         """Handle an attempt without a response to relay."""

@@ -123,6 +123,8 @@ class PrivateExchange(Exchange, table=PRIVATE_TRANSITIONS):
         self._had: str | None = None
         self._answered_by: str | None = None
         authorization = self._request.headers.named.get(b"authorization", (b"",))[0]
+        if self._request.lease is not None:
+            authorization = self._request.lease.authorization
         self._authorization = authorization.strip().decode("latin-1")
 
     # -- the way to an instance

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Protocol, final
+from typing import TYPE_CHECKING, Final, Protocol, final
 
 from msgspec import Struct, structs
 from twisted.logger import Logger
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from autopilot.relay.trace import Trace, Tracer
     from autopilot.state.affinity import AffinityKey
     from autopilot.state.own_keys import OwnKeys
+    from autopilot.upstream.key_pool import KeyPool
     from autopilot.upstream.pool import Origin, Pool
 
 
@@ -74,6 +75,14 @@ _NOTHING: tuple[str | None, frozenset[str], str | None, AffinityWhy | None] = (
     _NONE,
     None,
     OFF,
+)
+
+
+ALL_BANNED: Final = RouterError(
+    429,
+    "edge_limited",
+    "The platform's edge has banned every key that this router sends for its clients. The request"
+    " was not sent; try again later.",
 )
 
 
@@ -212,6 +221,8 @@ class Proxy:
         self.refused = refused
         self.keys: OwnKeys | None = None
         """The operator's own keys, if only these may use the router; replaced on a reload."""
+        self.key_pool: KeyPool | None = None
+        """The operator's keys of the platform, if they are sent instead of the clients' own."""
         self.draining = False
 
     @property
@@ -241,6 +252,8 @@ class Proxy:
             planned = self._plan(request, snapshot, now)
             if self.keys is not None:
                 planned = self._admitted(self.keys, request, planned, snapshot)
+            if self.key_pool is not None and type(planned) is not _RefusedRequest:
+                planned = self._lent(self.key_pool, request, planned)
             if self._tracer is not None:
                 trace = self._trace(self._tracer, request, planned)
             exchange = (
@@ -269,8 +282,6 @@ class Proxy:
             )
         except Exception:  # noqa: BLE001  a bug; nothing was awaited, so nothing was cancelled
             self._failures.report("A request could not be planned")
-            if request.use is not None:
-                request.use.end()
             exchange = _RefusedRequest(INTERNAL)
         if type(exchange) is _RefusedRequest:
             self._refuse(exchange, request, response, snapshot, trace, now)
@@ -398,6 +409,24 @@ class Proxy:
             parsed = _asking(parsed)
         return structs.replace(planned, parsed=parsed, plan=plan)
 
+    def _lent(
+        self, pool: KeyPool, request: ClientRequest, planned: _PlannedRequest
+    ) -> _PlannedRequest | _RefusedRequest:
+        """Lend the request a key of the platform, which takes the place of its own."""
+        parsed, named = planned.parsed, request.headers.named
+        conversation = None
+        if parsed.sticky:
+            talk = conversation_id(named, parsed.body.fields)
+            conversation = self._hasher.conversation(self._client(request), talk)
+        lease = pool.lend(conversation)
+        if lease is None:
+            error = replace(ALL_BANNED, retry_after=pool.retry_after())
+            key = None if request.use is None else request.use.name
+            return _RefusedRequest(error, parsed.selector.mode, parsed.body.stream, key)
+        request.lease = lease
+        request.headers = lease.headers(request.headers)
+        return planned
+
     def _known(
         self, request: ClientRequest, parsed: ParsedRequest, now: float
     ) -> tuple[AffinityKey | None, RoutingState]:
@@ -481,6 +510,10 @@ class Proxy:
         """Respond with an error before any attempt, and leave the record."""
         error = refused.error
         outcome = own_error(error.status)
+        if request.use is not None:
+            request.use.end()
+        if request.lease is not None:
+            request.lease.end()
         if request.charge is not None:
             request.charge.release()
         try:

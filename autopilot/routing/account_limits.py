@@ -6,7 +6,9 @@ servers use OpenAI's fields. Pure functions: what is not a number is ignored.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from datetime import datetime
 from math import inf
 from typing import Final
 
@@ -37,6 +39,7 @@ LONGEST_LIMIT: Final = 20
 """Bytes of a value that are worth keeping."""
 
 _MOST_DIGITS = 18
+_RESET = re.compile(rb'"quota_reset_timestamp"[ \t\r\n]*+:[ \t\r\n]*+"([0-9T:.+Z -]{10,40})"')
 
 
 def read_limit(value: bytes | None) -> float | None:
@@ -55,3 +58,15 @@ def quota_left(fields: Mapping[bytes, bytes]) -> float | None:
     if remaining is None or not total or total == inf:
         return None
     return remaining / total
+
+
+def quota_resets(body: bytes) -> float | None:
+    """Return when a quota begins anew, in seconds since 1970, by the body of a 402 (wire §5.4)."""
+    found = _RESET.search(body)
+    if found is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(found[1].decode("ascii"))
+    except ValueError:
+        return None
+    return None if moment.tzinfo is None else moment.timestamp()

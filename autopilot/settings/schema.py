@@ -23,6 +23,7 @@ from autopilot.settings.declaration import Setting, SettingsError, problem_of
 from autopilot.settings.env_file import ENV_FILE, EnvFile
 from autopilot.settings.files.keys import KeysFile, KeysSetting
 from autopilot.settings.files.pins import PUBLISHED, PinFile, PinsSetting
+from autopilot.settings.files.platform_keys import PlatformKeysFile, PlatformKeysSetting
 from autopilot.settings.files.routes import RoutesFile, RoutesSetting
 from autopilot.settings.merge import choose, merged
 from autopilot.settings.network import (
@@ -234,6 +235,13 @@ class Settings:
         WritableFile(),
         "File in which the router keeps what the keys of KEYS_FILE have used, so that a restart"
         " gives no budget back. With STATE_URL the store keeps it, too.",
+    )
+    chutes_api_keys_file: PlatformKeysFile | str | None = _setting(  # noqa: RUF009  frozen
+        "",
+        PlatformKeysSetting(),
+        "TOML file of the platform's keys that are sent instead of the clients' own; needs"
+        " KEYS_FILE. Read again on SIGHUP; while it has a fault, the former keys stay.",
+        live=True,
     )
     failover_policy: str = _setting(
         "standard",
@@ -692,6 +700,15 @@ CONTRADICTIONS: tuple[tuple[tuple[str, ...], Callable[[Settings], bool], str], .
             and count_certificates(given.private_test_roots) != _TEST_ROOTS
         ),
         "the file does not hold two certificates in PEM, of quotes and of GPUs",
+    ),
+    (
+        ("CHUTES_API_KEYS_FILE", "KEYS_FILE", "REQUIRE_KEY"),
+        lambda given: (
+            given.chutes_api_keys_file is not None
+            and given.keys_file is None
+            and given.require_key != "off"
+        ),
+        "every client could use these keys; set KEYS_FILE, or REQUIRE_KEY=off if that is meant",
     ),
     (
         ("USAGE", "KEYS_FILE"),

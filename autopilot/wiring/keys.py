@@ -11,11 +11,13 @@ from autopilot.routing.key_policy import KeyRules
 from autopilot.routing.patterns import NamePattern
 from autopilot.routing.usage import PICODOLLARS
 from autopilot.settings.files.keys import KeyEntry, KeysFile
+from autopilot.settings.files.platform_keys import PlatformKeysFile
 from autopilot.state.budgets import KeyBudgets
 from autopilot.state.key_file import KeyFile
 from autopilot.state.key_ledger import KeyLedger
 from autopilot.state.own_keys import OwnKey, OwnKeys
 from autopilot.state.sharing.key_totals import KeyTotals
+from autopilot.upstream.key_pool import KeyPool, PlatformKey
 from autopilot.wiring.role import Place
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IReactorTime
 
+    from autopilot.routing.identity import Hasher
     from autopilot.settings import Settings
     from autopilot.state.sharing.store import Store
 
@@ -41,12 +44,16 @@ class Keys:
         settings: Settings,
         clock: IReactorTime,
         wall: Callable[[], float],
+        hasher: Hasher,
         store: Store | None = None,
     ) -> None:
         """Keep what the keys spend, as the settings say, unless a parent does so."""
         self._wall = wall
         self.budgets = KeyBudgets(clock.seconds, wall)
         self.own: OwnKeys | None = None
+        self._pool: KeyPool | None = None
+        self._seconds = clock.seconds
+        self._hasher = hasher
         self._file: KeyFile | None = None
         self._totals: KeyTotals | None = None
         self.ledger = KeyLedger(clock, self.budgets)
@@ -56,6 +63,11 @@ class Keys:
         if store is not None:
             self._totals = KeyTotals(clock, store, self.ledger, wall)
             self.ledger.keep_in(self._totals)
+
+    @property
+    def pool(self) -> KeyPool | None:
+        """The keys of CHUTES_API_KEYS_FILE, or None."""
+        return self._pool
 
     def start(self) -> None:
         """Take over what was spent before."""
@@ -72,7 +84,8 @@ class Keys:
         return succeed(None) if self._file is None else self._file.stop()
 
     def configure(self, settings: Settings) -> None:
-        """Know the keys of these settings from now on."""
+        """Know the keys of these settings from now on, and lend those of the pool."""
+        self._configure_pool(settings.chutes_api_keys_file)
         file = settings.keys_file
         if not isinstance(file, KeysFile):
             self.own = None
@@ -82,6 +95,19 @@ class Keys:
             self.own = OwnKeys(keys, self.budgets, self._wall)
         else:
             self.own.configure(keys)
+
+    def _configure_pool(self, file: object) -> None:
+        if not isinstance(file, PlatformKeysFile):
+            self._pool = None
+            return
+        keys = [
+            PlatformKey(each.name, each.key.encode("ascii"), self._hasher.token(each.key))
+            for each in file.keys
+        ]
+        if self._pool is None:
+            self._pool = KeyPool(keys, self._seconds, self._wall)
+        else:
+            self._pool.configure(keys)
 
 
 def rules_of(entry: KeyEntry) -> KeyRules:

@@ -44,6 +44,7 @@ from autopilot.process.hold_watch import HoldWatch
 from autopilot.relay.counted_exchanges import CountedExchanges
 from autopilot.relay.proxy import Proxy
 from autopilot.routing.catalog import EMPTY
+from autopilot.routing.identity import Hasher
 from autopilot.routing.names import catalog_name
 from autopilot.routing.patterns import exact_names
 from autopilot.routing.private_mode import PrivateMode
@@ -198,6 +199,7 @@ class Parts:
             settings,
             self.clock,
             time.time,
+            Hasher(role.hash_key),
             None if self.sharing is None else self.sharing.store,
         )
         self.documents = ModelDocuments(mapping.own_names(settings), role.started)
@@ -288,7 +290,7 @@ class Parts:
     def _follow_keys(self) -> None:
         """Let clients in by the keys of the settings."""
         self.keys.configure(self.settings)
-        self.proxy.keys = self.keys.own
+        self.proxy.keys, self.proxy.key_pool = self.keys.own, self.keys.pool
         for tree in self._shared:
             tree.know_keys(self.keys.own)
 

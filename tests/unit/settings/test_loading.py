@@ -44,6 +44,7 @@ DEFAULTS: dict[str, object] = {
     "REQUIRE_KEY": "auto",
     "KEYS_FILE": None,
     "KEYS_STATE_FILE": None,
+    "CHUTES_API_KEYS_FILE": None,
     "FAILOVER_POLICY": "standard",
     "SSE_GUARD": "on",
     "ERROR_SHAPE": "openai",

@@ -26,6 +26,7 @@ from autopilot.routing.routes import Route
 from autopilot.routing.snapshot import Snapshot
 from autopilot.state.budgets import KeyBudgets
 from autopilot.state.own_keys import OwnKey, OwnKeys
+from autopilot.upstream.key_pool import KeyPool
 from autopilot.web.cors import Cors
 from tests.unit.relay.routers import ALIAS
 from tests.unit.relay.upstreams import TOKEN, chunk, head
@@ -109,6 +110,7 @@ LATER = {
     (403, "private_unauthorized"),
     (408, "request_timeout"),
     (426, "upgrade_required"),
+    (429, "edge_limited"),
     (429, "key_rate_limited"),
     (429, "too_many_connections"),
     (500, "internal_error"),
@@ -239,6 +241,13 @@ class EveryErrorTests(SiteTestCase):
             ):
                 got = self.post(ask("a"), MINE, b"Authorization: Bearer " + key, path=path)
                 self.check(got.response, path, Asked(status, code, b""))
+
+    def test_banned_keys(self) -> None:
+        """Where all keys of the router are banned, nothing is sent."""
+        self.proxy.key_pool = KeyPool((), self.clock.seconds, self.clock.seconds)
+        for path in (CHAT, MESSAGES):
+            got = self.post(ask("a"), MINE, path=path)
+            self.check(got.response, path, Asked(429, "edge_limited", b""))
 
     def test_websocket(self) -> None:
         """A WebSocket for OpenAI's responses gets a 426."""

@@ -1,0 +1,94 @@
+"""The file of CHUTES_API_KEYS_FILE: the operator's keys of the platform, each with a name.
+
+No fault quotes a value or an unknown name of it, since these may be keys.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from autopilot.settings.files.document import Document, UnreadableError, read_document
+from autopilot.settings.files.keys import KEY_NAME, NAME_RULE
+from autopilot.settings.types import ReadableFile
+
+_KEY: Final = re.compile(r"[!-~]{8,512}")
+_MOST_KEYS: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformKeyEntry:
+    """One key of the file."""
+
+    name: str
+    key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformKeysFile:
+    """The path of a file that is valid, and its keys in the file's order."""
+
+    path: str
+    keys: tuple[PlatformKeyEntry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformKeysSetting:
+    """The type of CHUTES_API_KEYS_FILE: the path of a file, which is read at once, or None."""
+
+    @property
+    def expected(self) -> str:
+        """The form of the path."""
+        return "path of a TOML file"
+
+    def parse(self, text: str) -> object:
+        """Parse as ``check`` does."""
+        return self.check(text)
+
+    def check(self, value: object) -> object:
+        """Read the file whose path is given; accept one that was read before.
+
+        :raises ValueError: it has one line for each fault.
+        """
+        if value is None or isinstance(value, PlatformKeysFile):
+            return value
+        path = str(ReadableFile().check(value))
+        try:
+            document = read_document(path)
+        except UnreadableError as error:
+            raise ValueError(str(error)) from None
+        keys = _keys(document)
+        if document.faults:
+            raise ValueError(document.texts(path))
+        return PlatformKeysFile(path, keys)
+
+    def show(self, value: object) -> str:
+        """Return the path; empty if there is none."""
+        return value.path if isinstance(value, PlatformKeysFile) else ""
+
+
+def _keys(document: Document) -> tuple[PlatformKeyEntry, ...]:
+    for name in document.members:
+        if name != "keys":
+            document.fault((name,), "a name", "not known; the file has one table, [keys]")
+    table = document.members.get("keys", {})
+    if not isinstance(table, dict) or not table:
+        document.fault(("keys",), "keys", 'there is none; write [keys], and below it NAME = "KEY"')
+        return ()
+    if len(table) > _MOST_KEYS:
+        document.fault(("keys",), "keys", f"there are more than {_MOST_KEYS}")
+        return ()
+    keys: list[PlatformKeyEntry] = []
+    known: dict[str, str] = {}
+    for name, key in table.items():
+        path = ("keys", name)
+        if not KEY_NAME.fullmatch(name):
+            document.fault(path, "keys", f"a name is not valid; {NAME_RULE}")
+        elif not isinstance(key, str) or not _KEY.fullmatch(key):
+            document.fault(path, f"keys.{name}", "not a key; give 8 to 512 characters, no blanks")
+        elif (before := known.setdefault(key, name)) != name:
+            document.fault(path, f"keys.{name}", f"the same key as keys.{before}")
+        else:
+            keys.append(PlatformKeyEntry(name, key))
+    return tuple(keys)

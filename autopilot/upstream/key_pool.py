@@ -1,0 +1,328 @@
+"""The operator's keys of the platform, which are sent instead of the clients' own.
+
+A conversation stays with its key as long as that key serves; a new one gets the key of which the
+most is left, by the quota that the platform states, and of equal ones the one with the fewest
+requests in progress. A key that the platform refuses rests: one that has no quota left until it is
+reset, one that the edge has banned for as long as that says, one that is not valid for a while.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from math import ceil, inf
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+from twisted.logger import Logger
+
+from autopilot.http.headers import RequestHeaders, field_lines, sent_up
+from autopilot.observability.instruments import Counter, Instrument, Readings
+from autopilot.routing.account_limits import quota_left, quota_resets
+from autopilot.routing.edge_circuit import told_seconds
+from autopilot.routing.retry_policy import is_edge_limit
+
+if TYPE_CHECKING:
+    from autopilot.http.headers import Field
+    from autopilot.routing.retry_policy import Reply
+
+MAX_CONVERSATIONS: Final = 100_000
+REMEMBERED: Final = 1800.0
+"""Seconds for which a conversation stays with its key."""
+
+NO_QUOTA: Final = 300.0
+NOT_VALID: Final = 300.0
+FIRST_BAN: Final = 60.0
+LONGEST_REST: Final = 86_400.0
+_QUOTA_COUNTS: Final = 3600.0
+_PAYMENT, _UNAUTHORIZED = 402, 401
+
+CREDENTIALS: Final = frozenset(
+    {
+        b"authorization",
+        b"x-api-key",
+        b"api-key",
+        b"x-goog-api-key",
+        b"x-chutes-hotkey",
+        b"x-chutes-signature",
+        b"x-chutes-nonce",
+    }
+)
+"""The fields with keys of a client, which are not sent up if the router has keys itself."""
+
+
+class PlatformKey(Struct, frozen=True):
+    """A key with its name, and a hash that stands for its account."""
+
+    name: str
+    secret: bytes
+    account: bytes
+
+    def __repr__(self) -> str:
+        return f"PlatformKey({self.name!r})"
+
+
+class PoolKeyNow(Struct, frozen=True):
+    """A key for the status page; ``resting`` is the number of seconds that it still rests."""
+
+    name: str
+    in_progress: int
+    requests: int
+    quota_left: float | None
+    resting: float | None
+    why: str
+
+
+class _Member:
+    """A key, and what is known of it."""
+
+    __slots__ = ("ban", "in_progress", "key", "left", "left_at", "requests", "rests_until", "why")
+
+    def __init__(self, key: PlatformKey) -> None:
+        self.key = key
+        self.in_progress = self.requests = 0
+        self.left, self.left_at = 1.0, -inf
+        self.rests_until = -inf
+        self.why = ""
+        self.ban = FIRST_BAN
+
+
+class KeyPool:
+    """Lends keys to requests.
+
+    ``seconds`` is the monotonic clock, ``wall`` returns the seconds since 1970.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        keys: Iterable[PlatformKey],
+        seconds: Callable[[], float],
+        wall: Callable[[], float],
+        most: int = MAX_CONVERSATIONS,
+    ) -> None:
+        self._seconds = seconds
+        self._wall = wall
+        self._most = most
+        self._members: dict[str, _Member] = {}
+        # The key of each conversation, and when it was used last; the oldest first.
+        self._sticky: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
+        self._requests = Counter(
+            "chutes_autopilot_pool_key_requests_total",
+            "Requests that were sent with a key of CHUTES_API_KEYS_FILE, by its name.",
+            "key",
+        )
+        self._rests = Counter(
+            "chutes_autopilot_pool_key_rests_total",
+            "Times that a key of CHUTES_API_KEYS_FILE had to rest, by its name and why.",
+            "key",
+            "reason",
+        )
+        self.configure(keys)
+
+    def configure(self, keys: Iterable[PlatformKey]) -> None:
+        """Lend these keys from now on; one that stays keeps what is known of it."""
+        members: dict[str, _Member] = {}
+        for key in keys:
+            known = self._members.get(key.name)
+            same = known is not None and known.key.secret == key.secret
+            members[key.name] = known if known is not None and same else _Member(key)
+        self._members = members
+
+    def lend(self, conversation: bytes | None) -> KeyLease | None:
+        """Lend a key to a request of this conversation; None if all are banned by the edge."""
+        member = self._choose(conversation, None)
+        return None if member is None else KeyLease(self, member, conversation)
+
+    def retry_after(self) -> int:
+        """Return the seconds until a key may be lent again."""
+        now = self._seconds()
+        rests = [each.rests_until - now for each in self._members.values()]
+        return max(1, ceil(min(rests, default=1.0)))
+
+    def now(self) -> list[PoolKeyNow]:
+        """Return what is known of each key."""
+        now = self._seconds()
+        return [
+            PoolKeyNow(
+                each.key.name,
+                each.in_progress,
+                each.requests,
+                each.left if now - each.left_at < _QUOTA_COUNTS else None,
+                each.rests_until - now if each.rests_until > now else None,
+                each.why if each.rests_until > now else "",
+            )
+            for each in self._members.values()
+        ]
+
+    def instruments(self) -> tuple[Instrument, ...]:
+        """Return the metrics, by the names of the keys."""
+        return (
+            self._requests,
+            self._rests,
+            Readings(
+                "chutes_autopilot_pool_keys_resting",
+                "Keys of CHUTES_API_KEYS_FILE that the platform refuses at present.",
+                (),
+                lambda: (((), float(sum(each.resting is not None for each in self.now()))),),
+            ),
+        )
+
+    def _choose(self, conversation: bytes | None, avoid: _Member | None) -> _Member | None:
+        now = self._seconds()
+        fresh = [
+            each for each in self._members.values() if each.rests_until <= now and each is not avoid
+        ]
+        if not fresh:
+            if avoid is not None:
+                return None
+            # All are refused. A call without a quota does no harm, and there may be one again.
+            fresh = [each for each in self._members.values() if each.why != "edge"]
+            return min(fresh, key=lambda each: each.rests_until, default=None)
+        known = None if conversation is None else self._sticky.get(conversation)
+        if known is not None and now - known[1] < REMEMBERED:
+            member = self._members.get(known[0])
+            if member in fresh:
+                return member
+        return max(
+            fresh, key=lambda each: (self._left(each, now), -each.in_progress, -each.requests)
+        )
+
+    def _left(self, member: _Member, now: float) -> float:
+        """Return the share of a key's quota that is left; one that is not known counts as whole."""
+        return member.left if now - member.left_at < _QUOTA_COUNTS else 1.0
+
+    def _begin(self, member: _Member, conversation: bytes | None) -> None:
+        member.in_progress += 1
+        member.requests += 1
+        self._requests.values[member.key.name,] += 1
+        if conversation is not None:
+            self._sticky[conversation] = member.key.name, self._seconds()
+            self._sticky.move_to_end(conversation)
+            if len(self._sticky) > self._most:
+                self._sticky.popitem(last=False)
+
+    def _rest(self, member: _Member, seconds: float, why: str) -> None:
+        now = self._seconds()
+        self._rests.values[member.key.name, why] += 1
+        if member.rests_until <= now:
+            self._log.warn(
+                "CHUTES_API_KEYS_FILE: the key {name} rests for {seconds:.0f} s: {why}",
+                name=member.key.name,
+                seconds=seconds,
+                why=_WHY[why],
+            )
+        member.rests_until = max(member.rests_until, now + seconds)
+        member.why = why
+
+
+_WHY: Final[Mapping[str, str]] = {
+    "quota": "its quota is used up (402)",
+    "edge": "the platform's edge has banned it (429)",
+    "invalid": "the platform does not accept it (401)",
+}
+
+
+class KeyLease:
+    """The key that a request has; another one, once, if the platform refuses the first."""
+
+    __slots__ = ("_conversation", "_member", "_open", "_pool", "_switched")
+
+    def __init__(self, pool: KeyPool, member: _Member, conversation: bytes | None) -> None:
+        self._pool = pool
+        self._member = member
+        self._conversation = conversation
+        self._open, self._switched = True, False
+        pool._begin(member, conversation)
+
+    def __repr__(self) -> str:
+        return f"KeyLease({self.name!r})"
+
+    @property
+    def name(self) -> str:
+        """The name of the key."""
+        return self._member.key.name
+
+    @property
+    def account(self) -> bytes:
+        """The hash that stands for the key's account."""
+        return self._member.key.account
+
+    @property
+    def authorization(self) -> bytes:
+        """The value of the field with the key."""
+        return b"Bearer " + self._member.key.secret
+
+    def headers(self, given: RequestHeaders) -> RequestHeaders:
+        """Return a request's fields with this key instead of the client's.
+
+        ``named`` stays: by it the router knows its client.
+        """
+        fields: list[Field] = [
+            each for each in given.fields if each[0].lower().replace(b"_", b"-") not in CREDENTIALS
+        ]
+        fields.append((b"Authorization", self.authorization))
+        return RequestHeaders(fields, given.named, field_lines(sent_up(fields)))
+
+    def stated(self, limits: Mapping[bytes, bytes], now: float) -> None:
+        """Note what the platform states of the key's quota, and that it serves."""
+        member, left = self._member, quota_left(limits)
+        if left is not None:
+            member.left, member.left_at = left, now
+
+    def served(self) -> None:
+        """Note an answer with this key: the next ban is a first one again."""
+        self._member.ban = FIRST_BAN
+
+    def refused(self, reply: Reply, body: bytes, *, switches: bool = True) -> bool:
+        """Note an error of the platform, which may be about the key.
+
+        Return whether another key takes its place; that is once for a request.
+        """
+        member, pool = self._member, self._pool
+        if is_edge_limit(reply, body):
+            told = told_seconds(reply.retry_after, body)
+            pool._rest(member, min(member.ban if told is None else told, LONGEST_REST), "edge")
+            member.ban = min(2 * member.ban, LONGEST_REST)
+        elif reply.status == _PAYMENT:
+            resets = quota_resets(body)
+            wait = NO_QUOTA if resets is None else max(1.0, resets - pool._wall())
+            pool._rest(member, min(wait, LONGEST_REST), "quota")
+        elif reply.status == _UNAUTHORIZED:
+            pool._rest(member, NOT_VALID, "invalid")
+        else:
+            return False
+        if self._switched or not switches:
+            return False
+        other = pool._choose(self._conversation, member)
+        if other is None:
+            return False
+        self._switched = True
+        member.in_progress -= 1
+        self._member = other
+        pool._begin(other, self._conversation)
+        return True
+
+    def masked(self, body: bytes) -> bytes:
+        """Return a body without the key, should an upstream repeat it; the length stays."""
+        secret = self._member.key.secret
+        return body.replace(secret, b"*" * len(secret)) if secret in body else body
+
+    def cleaned(self, fields: Iterable[Field]) -> list[Field]:
+        """Return the fields of a response without the key, and without its account's limits."""
+        secret = self._member.key.secret
+        return [
+            each
+            for each in fields
+            if secret not in each[1] and not each[0].lower().startswith(_ACCOUNTS)
+        ]
+
+    def end(self) -> None:
+        """Give the key back, once."""
+        if self._open:
+            self._open = False
+            self._member.in_progress -= 1
+
+
+_ACCOUNTS: Final = (b"x-chutes-quota-", b"x-chutes-rl-", b"x-chutes-invoice-", b"x-ratelimit-")

@@ -1,0 +1,160 @@
+"""Tests of requests with the operator's keys of the platform: whose key goes where, and when."""
+
+from __future__ import annotations
+
+from autopilot.http.dialect import Dialect
+from autopilot.routing.key_policy import KeyRules
+from autopilot.upstream.key_pool import KeyPool, PlatformKey
+from tests.unit.relay.routers import WALL_TIME
+from tests.unit.relay.test_exchange_keys import KeyedTestCase
+from tests.unit.relay.upstreams import JSON, whole
+
+CLIENTS, LENT = b"client-canary", b"cpk_pool_canary"
+_HTML = b"<html>429</html>"
+_BROKE = b'{"detail":{"message":"Quota exceeded, key cpk_pool_canary1"}}'
+
+
+class PoolTestCase(KeyedTestCase):
+    """A router with a pool of two keys, and a client with a key of the operator's own."""
+
+    def setUp(self) -> None:
+        """Make the pool."""
+        super().setUp()
+        self.lend()
+
+    def lend(self) -> None:
+        """Let the present router lend the keys, to one client."""
+        keys = [
+            PlatformKey(f"p{number}", LENT + b"%d" % number, b"%016d" % number) for number in (1, 2)
+        ]
+        self.key_pool = self.proxy.key_pool = KeyPool(
+            keys, self.clock.seconds, lambda: WALL_TIME + self.clock.seconds()
+        )
+        self.know(KeyRules("k", requests_per_minute=50), CLIENTS)
+
+    def sent(self) -> int:
+        """Return the number of the key that the last request had, which had no other."""
+        everything = b"".join(each.value() for each in self.upstreams.wires)
+        self.assertNotIn(CLIENTS, everything)
+        sent = self.wire.value()
+        sent = sent[sent.rindex(b"POST ") :]
+        self.assertEqual(sent.count(LENT), 1)
+        line = sent[sent.index(b"Authorization: Bearer " + LENT) :]
+        return int(line.partition(b"\r\n")[0][-1:])
+
+    def finish(self) -> None:
+        """See that every key was given back."""
+        super().finish()
+        self.assertEqual([each.in_progress for each in self.key_pool.now()], [0, 0])
+
+
+class KeysTests(PoolTestCase):
+    """Which key goes up."""
+
+    def test_sticky(self) -> None:
+        """A conversation stays with its key; others take turns."""
+        numbers = []
+        for text in ("one", "two", "one", "two", "one"):
+            client = self.ask("a", stream=False, token=CLIENTS, prompt=text)
+            numbers.append(self.sent())
+            self.answered(client)
+        self.assertEqual(numbers[0::2], numbers[0:1] * 3)
+        self.assertEqual(numbers[1::2], numbers[1:2] * 2)
+        self.assertNotEqual(numbers[0], numbers[1])
+
+    def test_every_dialect(self) -> None:
+        """On the messages path a client's other field gives way, too."""
+        self.ask(
+            "a",
+            (b"X-Api-Key", CLIENTS),
+            token=CLIENTS,
+            dialect=Dialect.MESSAGES,
+            path=b"/v1/messages",
+        )
+        self.sent()
+
+    def test_without_own_keys(self) -> None:
+        """Where the operator lets all clients in, their keys stay here all the same."""
+        self.proxy.keys = None
+        client = self.ask("a", stream=False, token=CLIENTS)
+        self.sent()
+        fields = self.answered(client)
+        self.assertNotIn(b"x-ratelimit-limit-requests", fields)
+
+    def test_accounts(self) -> None:
+        """What the platform states of the quota is the pool's, and not told to the client."""
+        client = self.ask("a", stream=False, token=CLIENTS)
+        number = self.sent()
+        stated = b"X-Chutes-Quota-Total: 10", b"X-Chutes-Quota-Remaining: 4"
+        self.wire.says(whole(200, b'{"choices":[]}', JSON, *stated))
+        assert client.down.head is not None
+        self.assertFalse([name for name, _ in client.down.head.fields if b"quota" in name.lower()])
+        self.assertEqual(self.limited[0][0], b"%016d" % number)
+        left = {each.name: each.quota_left for each in self.key_pool.now()}
+        self.assertEqual(left[f"p{number}"], 0.4)
+
+
+class RefusalTests(PoolTestCase):
+    """A key that the platform refuses."""
+
+    def test_next_key(self) -> None:
+        """The same model is asked once more with the other key, which is no failure."""
+        for first in (whole(402, _BROKE), whole(429, _HTML, b"text/html"), whole(401, b"{}")):
+            self.build()
+            self.lend()
+            client = self.ask("a", stream=False, token=CLIENTS)
+            number = self.sent()
+            self.wire.says(first)
+            self.assertIsNone(client.down.head)
+            self.assertEqual(self.sent(), 3 - number)
+            self.answered(client)
+            self.assertEqual((client.down.status, self.models), (200, ["a", "a"]))
+            record = self.records[-1]
+            self.assertEqual((record.attempts, record.failovers), (1, ()))
+            # The next request does not begin with the key that rests.
+            self.ask("a", stream=False, token=CLIENTS)
+            self.assertEqual(self.sent(), 3 - number)
+
+    def test_once(self) -> None:
+        """If the other is refused too, the client gets that error, without the key in it."""
+        client = self.ask("a", stream=False, token=CLIENTS)
+        for _ in range(2):
+            self.wire.says(whole(402, _BROKE, JSON, b"X-Echo: " + LENT + b"2"))
+        self.assertEqual(len(self.models), 2)
+        assert client.down.head is not None
+        self.assertEqual(client.down.status, 402)
+        told = client.down.body + repr(client.down.head.fields).encode()
+        self.assertNotIn(LENT + b"2", told)
+        self.assertIn(b"Quota exceeded", told)
+
+    def test_all_banned(self) -> None:
+        """With every key banned nothing is sent, and the error says when to come back."""
+        client = self.ask("a", stream=False, token=CLIENTS)
+        for _ in range(2):
+            self.wire.says(whole(429, _HTML, b"text/html"))
+        self.assertEqual(client.down.status, 429)
+        self.assert_refused(self.ask("a", token=CLIENTS), 429, "edge_limited")
+        self.assertEqual(self.records[-1].key, "k")
+        self.assertEqual(len(self.models), 2)
+        self.assertEqual(self.in_progress(), 0)
+        self.clock.advance(60)
+        self.ask("a", stream=False, token=CLIENTS)
+        self.sent()
+
+    def test_no_time(self) -> None:
+        """After the total deadline there is no further try."""
+        self.build(total=5.0)
+        self.lend()
+        client = self.ask("a", stream=False, token=CLIENTS)
+        self.clock.pump([0.0])
+        self.patch(self.clock, "rightNow", self.clock.seconds() + 5.0)
+        self.wire.says(whole(402, b"{}"))
+        self.assertEqual(client.down.status, 402)
+
+    def test_logs(self) -> None:
+        """No record names a key of either kind."""
+        self.ask("a", stream=False, token=CLIENTS)
+        self.wire.says(whole(402, _BROKE))
+        self.wire.says(whole(402, _BROKE))
+        text = repr(self.records)
+        self.assertNotIn("canary", text)
