@@ -23,20 +23,23 @@ class ReadinessLog:
     def __init__(self) -> None:
         self._ready = False
         self._reported: str | None = None
+        self._before: str | None = None
 
     def note(self, readiness: Readiness, best: str | None, *, failed: bool) -> None:
         """Log the readiness if it changed; ``best`` is the model that ranks first.
 
-        While the other feed's first data is still on its way, nothing is logged unless the refresh
-        ``failed``.
+        While other first data is still on its way, nothing is logged unless the refresh ``failed``.
+        Data of private mode has a refresh's time to come.
         """
+        before, self._before = self._before, readiness.code
+        late = readiness.code == before == PRIVATE_UNREADY
         if readiness.code is None:
             if not self._ready:
                 self._log.info(
                     "Ready: {models} models, best {best}", models=readiness.candidates, best=best
                 )
             self._ready, self._reported = True, None
-        elif (self._ready or failed) and readiness.code not in (self._reported, "draining"):
+        elif (self._ready or failed or late) and readiness.code not in (self._reported, "draining"):
             self._ready, self._reported = False, readiness.code
             private = readiness.code == PRIVATE_UNREADY
             self._log.warn(

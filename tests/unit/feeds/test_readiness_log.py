@@ -54,6 +54,15 @@ class ReadinessLogTests(SynchronousTestCase):
             ["Not ready: Because of private_unready. Requests get 503 until then."],
         )
 
+    def test_private_at_the_start(self) -> None:
+        """What private mode needs may come after the feeds, but not much later."""
+        line = "Not ready: Because of private_unready. Requests get 503 until then."
+        self.assertEqual(self.logged("missing_snapshot"), [])
+        self.assertEqual(self.logged("private_unready"), [])
+        self.assertEqual(self.logged("private_unready"), [line])
+        self.assertEqual(self.logged("private_unready"), [])
+        self.assertEqual(len(self.logged(None)), 1)
+
     def test_draining(self) -> None:
         """A stop is no loss of readiness to warn of."""
         self.assertEqual(len(self.logged(None)), 1)
