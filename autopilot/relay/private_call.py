@@ -34,6 +34,7 @@ LARGE: Final = 512 * 1024
 _OK: Final = 200
 _FIRST_ERROR: Final = 400
 _INVALID: Final = UpstreamError(FailureReason.REPLY_INVALID)
+_CUT: Final = UpstreamError(FailureReason.CUT)
 _TRUNCATED: Final = UpstreamError(FailureReason.NO_TERMINATOR)
 _FAILED: Final = UpstreamError(FailureReason.REPLY_INVALID, internal=True)
 
@@ -205,6 +206,8 @@ class PrivateCall:
     def broken(self, error: UpstreamError) -> None:
         """See `ResponseHandler`."""
         try:
+            if self._parts is not None:  # its head had come, but has been withheld
+                error = _CUT
             self._over().broken(error)
         except Exception:  # noqa: BLE001  see `whole`
             self._fail()

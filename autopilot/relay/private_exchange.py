@@ -19,7 +19,6 @@ from twisted.internet.defer import CancelledError
 from autopilot.attestation.private_instances import Cause, UnavailableError
 from autopilot.http.error_bodies import INTERNAL
 from autopilot.observability.private_counts import private_outcome
-from autopilot.observability.records import Outcome
 from autopilot.relay.attempt import Attempt, Expiry
 from autopilot.relay.errors import BY_REASON
 from autopilot.relay.exchange import Exchange
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
 
     from autopilot.attestation.private_instances import Attested
     from autopilot.http.response_parser import ResponseHead
+    from autopilot.observability.records import Outcome
     from autopilot.relay.config import RelayConfig
     from autopilot.relay.downstream import ClientRequest, CommittedHead, Downstream
     from autopilot.relay.exchange_base import Collaborators
@@ -425,10 +425,6 @@ class PrivateExchanges:
             trace,
             started,
         )
-
-    def refused(self, code: str) -> None:
-        """Count a private request that was refused before any attempt."""
-        self._path.counts.request(private_outcome(Outcome.FAILED, code))
 
 
 def _models(chutes: frozenset[str], catalog: Catalog) -> frozenset[str]:

@@ -8,15 +8,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from msgspec import structs
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from autopilot.attestation.private_instances import Attested, Cause, UnavailableError
 from autopilot.observability.private_counts import PrivateCounts
-from autopilot.relay import proxy
 from autopilot.relay.private_exchange import PrivateExchanges
 from autopilot.relay.private_path import INVOKE, PrivatePath
-from autopilot.request.parse import parse_request
+from autopilot.request.parse import ParseConfig
+from autopilot.routing.private_mode import ALWAYS
 from autopilot.upstream.pool import Origin
 from autopilot.upstream.target import RequestTarget
 from tests.unit.attestation.fake_instances import FakeInstances, attested
@@ -95,11 +94,16 @@ class PrivateRouterTestCase(RouterTestCase):
     """
 
     def setUp(self) -> None:
-        """Build the router; every request that it parses is private."""
+        """Build the router; every request is private."""
         self.instances = FakeInstances()
         self.threads: list[Callable[[], None]] = []
-        self.patch(proxy, "parse_request", lambda *given: _private(parse_request(*given)))
         super().setUp()
+
+    def build(self, **settings: Any) -> None:
+        """See `RouterTestCase`."""
+        super().build(**settings)
+        rules = replace(self.config.parsing.rules, private=True)
+        self.configure(parsing=ParseConfig.of(rules, self.config.parsing.commit, 1 << 20, ALWAYS))
 
     def private_exchanges(self) -> PrivateExchanges:
         """See `RouterTestCase`."""
@@ -154,7 +158,3 @@ class PrivateRouterTestCase(RouterTestCase):
         """How private requests ended."""
         found = self.counts._requests.values
         return {str(label): number for (label,), number in found.items() if number}
-
-
-def _private(parsed: Any) -> Any:
-    return structs.replace(parsed, private=True)

@@ -321,6 +321,13 @@ class ReplyTests(CallTestCase):
         call.whole(_head(OCTETS), self.blob(b'{"a":"' + b"x" * 9000 + b'"}'))
         self.assert_broken(call, FailureReason.REPLY_INVALID)
 
+    def test_cut(self) -> None:
+        """A reply that is lost in the middle was cut, although no head has passed."""
+        call = self.make(streams=False)
+        call.head(_head(OCTETS), self.blob()[:10])
+        call.broken(UpstreamError(FailureReason.CONNECTION_LOST))
+        self.assertEqual(self.handler.events, [("broken", UpstreamError(FailureReason.CUT))])
+
     def test_large(self) -> None:
         """A thread opens a large reply, and its work is given up with the call."""
         self.patch(private_call, "LARGE", 10)

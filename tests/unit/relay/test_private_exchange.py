@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 from autopilot.attestation.private_instances import Cause, ChuteStanding, UnavailableError
 from autopilot.attestation.verdict import Refusal
 from autopilot.routing.catalog import Catalog, Model
@@ -467,6 +469,15 @@ class PathTests(PrivateRouterTestCase):
         client = self.ask("a")
         self.assert_refused(client, 503, "private_unavailable")
         self.assertEqual(self.upstreams.wires, [])
+
+    def test_counter_with_a_bug(self) -> None:
+        """A counter that raises costs the client nothing."""
+        self.finds(1)
+        client = self.ask("a", stream=False)
+        with patch.object(self.counts, "request", side_effect=ZeroDivisionError):
+            self.call.replies()
+        self.assertEqual((client.down.body, self.record.outcome), (REPLY, "completed"))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_no_plain_origin(self) -> None:
         """Whatever is asked, and whatever fails, goes to one place."""
