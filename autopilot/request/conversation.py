@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Raw
 
 _ABSENT = Raw()
-_QUOTE, _LIST, _BACKSLASH = b'"[\\'
+_QUOTE, _LIST, _OBJECT, _BACKSLASH = b'"[{\\'
 
 # Objects that any body may hold, and bytes of the body for each one beyond them. An empty one
 # creates nothing but itself.
@@ -219,22 +219,14 @@ def _links_in(content: Raw) -> list[_Linked]:
 
 def _is_remote(link: Raw) -> bool:
     """Return whether a link, a text or an object with one, is no ``data:`` URI."""
-    if not link:
+    if link and memoryview(link)[0] == _OBJECT:
+        link = _link.decode(link).url  # what is an object again is for the engine to judge
+    if not link or memoryview(link)[0] != _QUOTE:
         return False
-    start = bytes(memoryview(link)[:_LONGEST_LINK_START])
-    if start[:1] == b"{":
-        try:
-            return _is_remote(_link.decode(link).url)
-        except (ValueError, RecursionError):
-            return False  # for the engine to judge
-    if start[:1] != b'"':
-        return False
+    start = bytes(memoryview(link)[1:_LONGEST_LINK_START])
     if _BACKSLASH in start:
-        try:
-            start = b'"' + _text.decode(link).encode("utf-8", "surrogatepass")
-        except (ValueError, RecursionError):
-            return True
-    return not start[1:].strip().lower().startswith(_DATA)
+        start = _text.decode(link).encode()
+    return not start.strip().lower().startswith(_DATA)
 
 
 def _kind(text: Raw) -> str | None:

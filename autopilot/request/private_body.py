@@ -20,6 +20,8 @@ from autopilot.routing.private_mode import unsupported
 from autopilot.routing.router_error import RouterError
 
 _RESPONSE_KEY: Final = "e2e_response_pk"
+_KEY_TEXT: Final = _RESPONSE_KEY.encode()
+_LETTER_AS_ESCAPE: Final = b"\\u00"
 _KWARGS: Final = "chat_template_kwargs"
 _SWITCHES: Final = ("thinking", "enable_thinking")
 _BOOLEANS: Final = (b"true", b"false")
@@ -86,6 +88,8 @@ def sealable(parsed: ParsedBody, body: bytes, *, thinking: bool) -> ParsedBody |
 
 def _has_own_key(body: bytes) -> bool:
     """Return whether the body has the member for the response key, however it is spelled."""
+    if _KEY_TEXT not in body and _LETTER_AS_ESCAPE not in body:
+        return False  # the usual case, for a tenth of the cost
     try:
         return bool(_own.decode(body).e2e_response_pk)
     except (ValueError, RecursionError):  # half of a surrogate pair, or a value nested very deeply

@@ -101,6 +101,7 @@ class RefusedTests(SynchronousTestCase):
             'look at "image_url": "http://a"',
             [{"type": "text", "text": '{"image_url":"http://a"}'}],
             [{"image_url": None}, {"image_url": 5}, {"image_url": {"uri": "http://a"}}],
+            [{"image_url": {"url": {"url": "http://a"}}}, {"image_url": {"url": None}}],
             [1, {"image_url": "http://a"}],
             {"image_url": "http://a"},
         ):
