@@ -365,7 +365,10 @@ class PrivateExchange(Exchange, table=PRIVATE_TRANSITIONS):
         catalog = self._snapshot.catalog
         model = None if catalog is None else catalog.models.get(attempt.candidate.model)
         chute = "" if model is None or model.chute_id is None else model.chute_id
-        return Chute(chute, self._client(), self._authorization)
+        lease = self._request.lease
+        # Nonces are those of the account whose key goes up, which several clients may share.
+        client = self._client() if lease is None else lease.account
+        return Chute(chute, client, self._authorization)
 
     @property
     def _private_attempt(self) -> PrivateAttempt:

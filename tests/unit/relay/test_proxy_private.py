@@ -12,6 +12,7 @@ from autopilot.request.parse import ParseConfig, parse_request
 from autopilot.routing.commit import Commit
 from autopilot.routing.plan import Rules
 from autopilot.routing.private_mode import ALWAYS, ASK, OFF, PrivateMode
+from autopilot.upstream.key_pool import KeyPool, PlatformKey
 from tests.unit.relay.private import API, PrivateRouterTestCase
 from tests.unit.relay.routers import ALIAS, ORIGINS, Client
 from tests.unit.relay.upstreams import DONE, STOP, TOKEN, chunk, head
@@ -104,6 +105,16 @@ class ProxyTests(PrivateRouterTestCase):
         self.assertEqual(self.sealed(ALIAS, REQUIRE), "b")
         client = self.plain()
         self.assertEqual(client.down.field(b"x-chutes-autopilot-selected"), b"a")
+
+    def test_pool(self) -> None:
+        """With a key of the operator's pool, instances are asked for by its account."""
+        keys = [PlatformKey("p", b"cpk_pool", b"account".ljust(16))]
+        self.proxy.key_pool = KeyPool(keys, self.clock.seconds, self.clock.seconds)
+        self.sealed("a", REQUIRE)
+        asked = self.instances.asked[-1]
+        self.assertEqual(asked.client, keys[0].account)
+        self.assertEqual(asked.authorization, "Bearer cpk_pool")
+        self.assertNotIn(b"secret", self.wire.value())
 
     def test_config(self) -> None:
         """A request keeps the configuration with which it began."""
