@@ -48,6 +48,7 @@ from autopilot.settings.types import (
     Boolean,
     Choice,
     CountOrAuto,
+    CountOrWord,
     ExtraSwitch,
     Fraction,
     HashKey,
@@ -312,6 +313,20 @@ class Settings:
         10_000,
         "Time for which a preference list's fallback is used before its first model is tried"
         " again.",
+        low=0,
+        live=True,
+    )
+    edge_rate: int | Literal["auto", "off"] = _setting(
+        "auto",
+        CountOrWord(1, 1_000_000, "requests a minute"),
+        "Requests a minute that a key may send upstream, and as many at once, so that the edge does"
+        " not ban it. auto: what the platform states, else 60, where the base URL is at chutes.ai."
+        " A number caps that.",
+        live=True,
+    )
+    pace_ms: int = _ms(
+        2_000,
+        "Time for which a request waits when EDGE_RATE is reached before it is rejected with 429.",
         low=0,
         live=True,
     )

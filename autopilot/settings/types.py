@@ -105,6 +105,29 @@ class CountOrAuto(Integer):
         return value if value == AUTO else super(CountOrAuto, self).check(value)
 
 
+OFF: Final = "off"
+"""The word that turns a limit off."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountOrWord(Integer):
+    """An integer within limits, `AUTO`, or `OFF`."""
+
+    @property
+    def expected(self) -> str:
+        """The words, the limits and the unit."""
+        return f"{AUTO}, {OFF} or {super(CountOrWord, self).expected}"
+
+    def parse(self, text: str) -> object:
+        """Parse a word, in any case, or digits."""
+        word = text.lower()
+        return word if word in (AUTO, OFF) else super(CountOrWord, self).parse(text)
+
+    def check(self, value: object) -> object:
+        """Accept a word, or an ``int`` within the limits."""
+        return value if value in (AUTO, OFF) else super(CountOrWord, self).check(value)
+
+
 @dataclass(frozen=True, slots=True)
 class Fraction:
     """A number from 0 to 1."""

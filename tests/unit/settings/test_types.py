@@ -14,6 +14,7 @@ from autopilot.settings.network import Listen, Networks, Origins, Url, split_add
 from autopilot.settings.types import (
     Boolean,
     Choice,
+    CountOrWord,
     Fraction,
     HashKey,
     Integer,
@@ -40,6 +41,16 @@ class PlainKindTests(SynchronousTestCase):
             self.assertIn(
                 "give -5 to 5 ms", str(self.assertRaises(ValueError, kind.parse, str(number)))
             )
+
+    def test_limit(self) -> None:
+        """A limit is a number within bounds, a word for the router's choice, or for none."""
+        kind = CountOrWord(1, 9, "a minute")
+        for text, value in (("AUTO", "auto"), ("Off", "off"), ("9", 9)):
+            self.assertEqual(kind.parse(text), value)
+            self.assertEqual(kind.parse(kind.show(value)), value)
+        for text in ("0", "10", "none", "1.5"):
+            error = self.assertRaises(ValueError, kind.parse, text)
+            self.assertIn("give auto, off or 1 to 9 a minute", str(error))
 
     @given(st.decimals(0, 1, places=6))
     def test_share(self, number: object) -> None:
