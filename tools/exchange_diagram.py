@@ -1,7 +1,7 @@
 """Diagram of an exchange's states, drawn from its transition table.
 
 ``python -m tools.exchange_diagram`` writes docs/design/exchange.svg. Inputs, steps and destinations
-come from the table. Positions are constants, because seven states and two dozen arrows need a
+come from the table. Positions are constants, because eight states and two dozen arrows need a
 layout that a person has checked. A pair of states without a position is an error.
 """
 
@@ -23,7 +23,7 @@ LEAVING = (Input.CLIENT_GONE, Input.SHUT_DOWN)
 
 Table = Mapping[State, Mapping[Input, Transition]]
 
-_WIDTH, _HEIGHT = 1000, 790
+_WIDTH, _HEIGHT = 1000, 880
 _LINE = 15
 
 
@@ -62,6 +62,7 @@ class Arrow(NamedTuple):
 
 _BOXES = {
     State.PLANNED: Box(20, 90, 110, 58, ("no attempt yet",)),
+    State.PACING: Box(44, 284, 96, 66, ("a token of its", "key is due")),
     State.ATTEMPTING: Box(210, 90, 560, 58, ("a request is on its way; no response head yet",)),
     State.READING: Box(270, 284, 110, 66, ("an error; its", "body decides")),
     State.PAUSING: Box(465, 284, 110, 66, ("then the same", "model again")),
@@ -73,7 +74,10 @@ _BOXES = {
 }
 _ARROWS = {
     (State.PLANNED, State.ATTEMPTING): Arrow("M130 119H206", 157, 112, Anchor.MIDDLE),
-    (State.PLANNED, State.OVER): Arrow("M75 148V570", 83, 184),
+    (State.PLANNED, State.OVER): Arrow("M30 148V570", 37, 184),
+    (State.PLANNED, State.PACING): Arrow("M92 148V280", 99, 184),
+    (State.PACING, State.ATTEMPTING): Arrow("M140 317H172V136H206", 166, 262, Anchor.END),
+    (State.PACING, State.OVER): Arrow("M92 350V570", 99, 382),
     (State.ATTEMPTING, State.ATTEMPTING): Arrow("M560 90V68H590V86", 600, 78, stacked=False),
     (State.ATTEMPTING, State.READING): Arrow("M290 148V280", 282, 260, Anchor.END),
     (State.ATTEMPTING, State.HOLDING): Arrow("M680 148V280", 673, 184, Anchor.END),
@@ -100,7 +104,8 @@ _FRAME_ARROW = Arrow("M400 474V570", 408, 526, stacked=False)
 # The positions of the lists of steps, below the diagram.
 _LISTS = {
     State.PLANNED: (20, 672),
-    State.PAUSING: (20, 724),
+    State.PACING: (20, 724),
+    State.PAUSING: (20, 806),
     State.ATTEMPTING: (208, 672),
     State.READING: (396, 672),
     State.HOLDING: (584, 672),

@@ -39,7 +39,7 @@ CLEAN_AFTER_ERROR = frozenset({Dialect.RESPONSES})
 SUPPORTED_METHODS = b"GET, HEAD, OPTIONS, POST"
 """The methods that any resource of the router supports, for ``Allow``."""
 
-# An SDK waits for the whole time, and the router may recover much sooner.
+# An SDK waits for the whole time.
 _LONGEST_RETRY = 60
 
 # In text within a string the inner quotation marks are escaped, so that these do not match.
@@ -141,7 +141,11 @@ def error_fields(error: RouterError) -> list[Field]:
     if error.status == 401:
         fields.append((b"WWW-Authenticate", b"Bearer"))
     if error.status in (429, 503):
-        fields.append((b"Retry-After", b"%d" % min(error.retry_after or 1, _LONGEST_RETRY)))
+        seconds = error.retry_after or 1
+        # The end of a ban is known; a router that is not ready may be so much sooner.
+        if error.status == 503:
+            seconds = min(seconds, _LONGEST_RETRY)
+        fields.append((b"Retry-After", b"%d" % seconds))
     if error.status == 415:
         fields.append((b"Accept-Encoding", b"identity"))
     if error.status == 503:

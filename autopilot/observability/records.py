@@ -106,6 +106,7 @@ class RequestRecord(Struct, frozen=True, gc=False):
     client used; None if there are no such keys, or if it had none of them.
     ``private``: it went to attested instances only, or to none; ``instance`` is the beginning of
     the id of the last one that it was sent to.
+    ``waited_ms``: how long it waited for ``EDGE_RATE``; None if it did not.
     """
 
     req_id: str
@@ -134,6 +135,7 @@ class RequestRecord(Struct, frozen=True, gc=False):
     key: str | None = None
     private: bool = False
     instance: str | None = None
+    waited_ms: float | None = None
 
 
 def milliseconds(seconds: float) -> float:

@@ -34,6 +34,7 @@ class Expiry(StrEnum):
     PLAIN_FAILOVER_AFTER = "plain failover after"
     STALLED = "stalled"
     SEALING = "sealing"
+    PACE = "pace"
 
 
 ALLOWANCES = frozenset({Expiry.FAILOVER_AFTER, Expiry.PLAIN_FAILOVER_AFTER, Expiry.STALLED})

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from autopilot.http.dialect import Dialect
     from autopilot.relay.sse_guard import GuardLevel
     from autopilot.request.parse import ParseConfig
     from autopilot.routing.identity import Trust
@@ -46,6 +47,8 @@ class RelayConfig:
     not ask for them are made to.
     ``attest_timeout``: the wait for an instance with a verified key, in seconds, and
     ``max_instances``: the most of them to which one private request is sent.
+    ``governed``: the dialects whose calls the account's governor counts, for the first of which a
+    request waits up to ``pace`` seconds.
     ``of_routes``: the configurations of the routes that have time-outs of their own.
     """
 
@@ -61,6 +64,8 @@ class RelayConfig:
     by_conversation: bool = True
     reads_usage: bool = True
     asks_usage: bool = False
+    governed: frozenset[Dialect] = frozenset()
+    pace: float = 0.0
     attest_timeout: float = 20.0
     max_instances: int = 3
     of_routes: Mapping[str, RelayConfig] = field(default_factory=dict)

@@ -24,6 +24,29 @@ NO_PRIVATE_MODE = RouterError(
     " chutes-autopilot[private]. Nothing was sent.",
     retry_after=60,
 )
+
+
+def edge_limited(seconds: int, *, banned: bool) -> RouterError:
+    """Return the error for a request that is not sent, so that the edge does not ban its key."""
+    if not banned:
+        return RouterError(
+            429,
+            "edge_limited",
+            "This key has reached the requests a minute that the platform permits. The request was"
+            f" not sent; try again in {seconds} s.",
+            retry_after=seconds,
+        )
+    # An SDK would retry by itself, and get the same response.
+    return RouterError(
+        429,
+        "edge_limited",
+        "The platform has banned this key or this router's address for too many requests. The"
+        f" request was not sent, as that would prolong the ban; try again in {seconds} s.",
+        retry_after=seconds,
+        tried=b"",
+    )
+
+
 _INCOMPLETE = RouterError(502, "upstream_stream_interrupted", "No upstream gave a complete answer.")
 
 # The texts contain no name or address of an upstream.

@@ -12,6 +12,7 @@ after it; the exchange leaves one record and releases every resource.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from autopilot.http.dialect import Dialect
@@ -131,6 +132,8 @@ class Exchange(ExchangeEnds):
 
     def _at_head(self, attempt: Attempt, head: ResponseHead) -> RetryDecision:
         """Apply the retry policy to the head of an error response."""
+        if self._paced is not None:
+            self._paced.answered(head, attempt.held[0] if attempt.held else b"")
         assert attempt.call is not None
         seen = reply(head, reused=attempt.call.reused)
         return retry_policy.at_head(seen, self._config.policy, self._plan.mode)
@@ -150,6 +153,9 @@ class Exchange(ExchangeEnds):
             return self._break_off(attempt, FailureReason.CUT, now)
         if now >= self._total_due:
             return self._run_out(now)
+        if self._paced is not None and not self._paced.draw():
+            attempt.last = True
+            return self._fail(error.reason, now)
         attempt.replayed = True
         return self._send(attempt)
 
@@ -204,6 +210,8 @@ class Exchange(ExchangeEnds):
         """
         if now >= self._total_due:  # no candidate is left, as there is no time for one
             return self._run_out(now)
+        if self._paced is not None and self._is_last(attempt):
+            return self._wait_longer(attempt, now)
         paused = now - attempt.heard_at if self._expiring is Expiry.STALLED else None
         plain = not self._streams
         reason = FailureReason.PLAIN_TIMEOUT if plain else attempt.lateness
@@ -211,6 +219,27 @@ class Exchange(ExchangeEnds):
         given_up = GivenUp(attempt.candidate.model, reason, took, plain, paused)
         self._given_up = (*self._given_up, given_up)
         return self._try_next(now)
+
+    def _wait_longer(self, attempt: Attempt, now: float) -> State:
+        """Give an attempt the full time: there is a candidate, but no token for its call.
+
+        Without another one to turn to, the first byte is the commit point (contract §6).
+        """
+        attempt.allowance = attempt.pause_allowance = inf
+        if self._commits_early(attempt):
+            return self._commit(attempt, now)
+        if attempt.kind is not None and not attempt.held:
+            attempt.commit_policy = commit_policy(*self._commit_terms, attempt.kind, True)
+        self._arm(attempt)
+        return self.state
+
+    def _commits_early(self, attempt: Attempt) -> bool:
+        """Return whether what is held of a 2xx is relayed as soon as no candidate is left."""
+        return bool(
+            attempt.held
+            and attempt.kind not in (None, BodyKind.UNLABELLED)
+            and self._commit_at is not _AT_COMPLETE
+        )
 
     def _break_off(self, attempt: Attempt, reason: FailureReason, now: float) -> State:
         """Handle a response that will not continue: commit it if its answer is whole, else fail."""
@@ -275,20 +304,28 @@ class Exchange(ExchangeEnds):
         model = attempt.candidate.model
         if self._request.lease is not None and self._takes_next_key(attempt, now):
             return self._repeat(attempt, now)
-        if decision.action is RetryAction.REPEAT and self._candidates.try_again(model):
+        if (
+            decision.action is RetryAction.REPEAT
+            and self._may_call()
+            and self._candidates.try_again(model)
+        ):
             return self._repeat(attempt, now)
         if decision.action is not RetryAction.NEXT:
             return self._relay_error(attempt, now)
         assert decision.reason is not None
-        if decision.again is not None and self._candidates.try_again(model):
+        # The token is drawn before the pause, after which this response could not be relayed.
+        may_repeat = (decision.again is not None or decision.pause is not None) and self._may_call()
+        if may_repeat and decision.again is not None and self._candidates.try_again(model):
             # Not a failure yet: if the second try fails, the two count as one failure.
             if self._trace is not None:
                 self._trace.failed(decision.reason, attempt.status)
             return self._pause(attempt, decision.again, Expiry.AGAIN, now)
         self._note_failure(attempt, decision.reason, now)
-        if decision.pause is not None and self._candidates.pause_on(model):
+        if may_repeat and decision.pause is not None and self._candidates.pause_on(model):
             return self._pause(attempt, decision.pause, Expiry.PAUSE, now)
-        return self._relay_error(attempt, now) if attempt.last else self._try_next(now)
+        if attempt.last if self._paced is None else self._is_last(attempt):
+            return self._relay_error(attempt, now)
+        return self._try_next(now)
 
     def _takes_next_key(self, attempt: Attempt, now: float) -> bool:
         """Return whether the request goes up once more, with another of the operator's keys.
@@ -302,7 +339,10 @@ class Exchange(ExchangeEnds):
         if not request.lease.refused(reply(head), body, switches=may_repeat):
             return False
         request.headers = request.lease.headers(request.headers)
-        return True
+        pacing = self._shared.pacing
+        if self._paced is None or pacing is None:
+            return True
+        return self._paced.draw_with(pacing.key(request))
 
     def _relay_error(self, attempt: Attempt, now: float) -> State:
         """Relay an error response, once it is whole if it may lack an ``error`` (contract §7)."""
@@ -390,8 +430,15 @@ class Exchange(ExchangeEnds):
         if decision is CommitDecision.HOLD:
             self._arm(attempt)
             return State.HOLDING
-        # With no candidate left, an empty answer that ended whole is relayed as it is.
-        if decision is CommitDecision.COMMIT or (decision is CommitDecision.EMPTY and attempt.last):
+        if decision is CommitDecision.COMMIT:
+            return self._commit(attempt, now)
+        was_last = attempt.last
+        last = was_last if self._paced is None else self._is_last(attempt)
+        # With no candidate left, an empty answer that ended whole is relayed as it is. So is what
+        # was held while one was left.
+        if last and (
+            decision is CommitDecision.EMPTY or (not was_last and self._commits_early(attempt))
+        ):
             return self._commit(attempt, now)
         return self._fail(_REASONS[decision], now)
 

@@ -11,15 +11,19 @@ from typing import TYPE_CHECKING, ClassVar
 
 from autopilot.http.headers import field_lines, sent_up
 from autopilot.relay.attempt import Attempt, Expiry
+from autopilot.relay.errors import edge_limited
 from autopilot.relay.exchange_base import ExchangeBase
-from autopilot.relay.exchange_states import State
+from autopilot.relay.exchange_states import Input, State
+from autopilot.relay.pacing import PacedCalls
 from autopilot.routing.plan import WHY_BY_MODE
 from autopilot.routing.selector import DIRECT
 from autopilot.routing.why import Why
+from autopilot.state.edge_account import Admission
 from autopilot.upstream.types import UpstreamCall
 
 if TYPE_CHECKING:
     from autopilot.routing.candidate import Candidate
+    from autopilot.routing.router_error import RouterError
 
 # Read through their enums, these would cost each request as much as a call.
 _ATTEMPTING = State.ATTEMPTING
@@ -39,7 +43,16 @@ class ExchangeAttempts(ExchangeBase, has_steps=False):
     def _run_out(self, now: float) -> State:
         """End at the total deadline."""
 
+    @abstractmethod
+    def _refuse(self, error: RouterError, now: float) -> State:
+        """Respond with an error of the router."""
+
     def _try_first(self, now: float) -> State:
+        config = self._config
+        if config.governed and self._paced is None and self._request.dialect in config.governed:
+            state = self._pace(now)
+            if state is not None:
+                return state
         # No cooling models to defer: the plan has put them last.
         candidate, plan = self._candidates.take(_NONE), self._plan
         if plan.sticky:
@@ -47,6 +60,62 @@ class ExchangeAttempts(ExchangeBase, has_steps=False):
         else:  # the usual case without a call
             self._why = plan.why(candidate) if plan.added else WHY_BY_MODE[plan.mode]
         return self._begin(candidate, now)
+
+    # -- the account's governor
+
+    def _pace(self, now: float) -> State | None:
+        """Ask for the first call; return None if it may be made."""
+        pacing, request = self._shared.pacing, self._request
+        if pacing is None:
+            return None
+        self._paced = paced = PacedCalls(pacing, request, self._admitted)
+        fields = self._body.fields
+        admission = paced.begin(now, lambda: pacing.conversation(request, fields))
+        if admission is Admission.SENT:
+            return None
+        if admission is Admission.BANNED:
+            return self._refuse(edge_limited(paced.retry_after, banned=True), now)
+        due = now + self._config.pace, Expiry.PACE
+        due_at, self._expiring = min(due, (self._total_due, Expiry.TOTAL))
+        self._timer.set_at(due_at)
+        return State.PACING
+
+    def _admitted(self) -> None:
+        self.take(Input.ADMITTED, None)
+
+    def _admit(self, now: float) -> State:
+        """Make the first attempt after its wait, unless a ban has begun."""
+        paced = self._paced
+        assert paced is not None
+        self._waited_ms = paced.resolve(now)
+        if paced.banned:
+            return self._refuse(edge_limited(paced.retry_after, banned=True), now)
+        return self._try_first(now)
+
+    def _expire_pacing(self, now: float) -> State:
+        """Refuse a request that has waited for too long; it was not sent."""
+        paced = self._paced
+        assert paced is not None
+        self._waited_ms = paced.give_up(now)
+        return self._refuse(edge_limited(paced.retry_after, banned=False), now)
+
+    def _may_call(self) -> bool:
+        """Return whether a further call may be made, and draw its token."""
+        return self._paced is None or self._paced.draw()
+
+    def _is_last(self, attempt: Attempt) -> bool:
+        """Return whether no candidate is left: none at all, or no token for its call.
+
+        A token may have come since the attempt began.
+        """
+        if self._paced is not None and not self._exhausted:
+            attempt.last = not self._paced.draw()
+        return attempt.last
+
+    @property
+    def _exhausted(self) -> bool:
+        """Whether no further candidate may be tried, with a token or without."""
+        return self._candidates.exhausted
 
     def _try_next(self, now: float) -> State:
         """Try the next candidate, unless the total deadline has passed."""
@@ -64,6 +133,8 @@ class ExchangeAttempts(ExchangeBase, has_steps=False):
             self._free_held(self.attempt)
         model, last, tables = candidate.model, self._candidates.exhausted, self._shared.tables
         timeouts, allowance = self._config.timeouts, inf
+        if self._paced is not None:
+            last = last or not self._paced.may_follow()
         if not last:
             # The base allowance; what request and model add is computed when it has run out.
             if self._streams:
@@ -84,6 +155,8 @@ class ExchangeAttempts(ExchangeBase, has_steps=False):
 
     def _send(self, attempt: Attempt) -> State:
         """Send the request for an attempt; only ``model`` differs between candidates."""
+        if self._paced is not None:
+            self._paced.sent()
         self._arm(attempt)
         request, target = self._request, self._target
         lines = request.headers.upstream

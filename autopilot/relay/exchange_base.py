@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from autopilot.observability.log_rate_limit import FailureLog
     from autopilot.relay.config import RelayConfig
     from autopilot.relay.downstream import ClientRequest, Downstream
+    from autopilot.relay.pacing import PacedCalls, Pacing
     from autopilot.relay.response_head import DateField
     from autopilot.relay.stream import Stream
     from autopilot.relay.trace import Trace
@@ -56,7 +57,8 @@ class Collaborators:
     """The objects that all exchanges share.
 
     ``client`` returns the hash of a request's client. An exchange calls ``released`` when it ends.
-    It calls ``limited`` with what an upstream states of the client's limits.
+    It calls ``limited`` with what an upstream states of the client's limits, and asks ``pacing``
+    before each call of a dialect that is governed.
     """
 
     seconds: Callable[[], float]
@@ -68,6 +70,7 @@ class Collaborators:
     failures: FailureLog
     date: DateField
     limited: Limited
+    pacing: Pacing | None = None
 
 
 # Read through their enums, these would cost each request as much as a call.
@@ -97,6 +100,7 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         "_given_up",
         "_key",
         "_model",
+        "_paced",
         "_plan",
         "_remembered",
         "_request",
@@ -112,6 +116,7 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         "_timer",
         "_total_due",
         "_trace",
+        "_waited_ms",
         "_why",
     )
 
@@ -159,6 +164,8 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         self._total_due = started + config.timeouts.total
         self._candidates = CandidateQueue(plan.candidates, config.max_attempts)
         self._attempts = 0
+        self._paced: PacedCalls | None = None
+        self._waited_ms: float | None = None
         self._stream: Stream | None = None
         self._filter: UsageFilter | None = None
         self._model: str | None = None
@@ -236,6 +243,7 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
                 None if (use := self._request.use) is None else use.name,
                 self._private,
                 self._answered_by,
+                self._waited_ms,
             )
             if use is not None:
                 use.spend(record)
@@ -250,10 +258,20 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
                 self._charge.release()
             if self._request.use is not None:
                 self._request.use.end()
-            if self._request.lease is not None:
-                self._request.lease.end()
+            if self._paced is not None or self._request.lease is not None:
+                self._end_calls()
             self._shared.released(self)
         return _OVER
+
+    def _end_calls(self) -> None:
+        """Give back the key of the platform that was lent, and make no further call with it."""
+        if self._request.lease is not None:
+            self._request.lease.end()
+        try:
+            if self._paced is not None:
+                self._paced.close()
+        except Exception:  # noqa: BLE001  the slot of the exchange is still to be released
+            self._shared.failures.report("The calls of an exchange could not be ended")
 
     def _end_trace(self, trace: Trace, record: RequestRecord) -> None:
         try:
@@ -371,6 +389,8 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
 
     def _note_limits(self, limits: Mapping[bytes, bytes], now: float) -> None:
         """Pass on what the upstream states of the limits of the request's key, if it has one."""
+        if self._paced is not None:
+            self._paced.stated(limits)
         lease = self._request.lease
         if lease is not None:
             lease.stated(limits, now)

@@ -173,6 +173,8 @@ class ExchangeEnds(ExchangeAttempts, has_steps=False):
             self._judge_given_up(now - attempt.started if first is None else first, now)
         if self._trace is not None:
             self._trace.committed(status)
+        if self._paced is not None:
+            self._paced.answered(head, attempt.held[0] if attempt.held else b"")
         if head.limits is not None:
             self._note_limits(head.limits, now)
         selected = None if self._plan.mode is DIRECT else model
@@ -214,7 +216,7 @@ class ExchangeEnds(ExchangeAttempts, has_steps=False):
         """Handle an attempt without a response to relay."""
         attempt = self._current
         self._note_failure(attempt, reason, now)
-        if attempt.last:
+        if attempt.last if self._paced is None else self._is_last(attempt):
             error = replace(given_up(reason), tried=self._tried())
             return self._refuse(error, now)
         return self._try_next(now)

@@ -22,6 +22,8 @@ class State(StrEnum):
     PLANNED = "planned"
     SEALING = "sealing"
     """A private attempt waits for an instance whose key is verified; nothing has been sent."""
+    PACING = "pacing"
+    """The first attempt waits for a token of its key; nothing has been sent."""
     ATTEMPTING = "attempting"
     """A request has been sent, or waits for its connection; there is no response head yet."""
     READING = "reading"
@@ -41,6 +43,7 @@ class Input(StrEnum):
     START = "start"
     SEALED = "sealed"
     UNSEALED = "unsealed"
+    ADMITTED = "admitted"
     WHOLE = "whole"
     HEAD = "head"
     BODY = "body"
@@ -73,7 +76,14 @@ _LEAVING = {
 
 TRANSITIONS: Table = {
     State.PLANNED: {
-        Input.START: Transition("try_first", frozenset({State.ATTEMPTING, State.OVER})),
+        Input.START: Transition(
+            "try_first", frozenset({State.PACING, State.ATTEMPTING, State.OVER})
+        ),
+    },
+    State.PACING: {
+        Input.ADMITTED: Transition("admit", frozenset({State.ATTEMPTING, State.OVER})),
+        Input.EXPIRED: Transition("expire_pacing", _OVER),
+        **_LEAVING,
     },
     State.ATTEMPTING: {
         Input.WHOLE: Transition("judge_whole", _DECIDED),

@@ -127,6 +127,11 @@ class PrivateExchange(Exchange, table=PRIVATE_TRANSITIONS):
             authorization = self._request.lease.authorization
         self._authorization = authorization.strip().decode("latin-1")
 
+    @property
+    def _exhausted(self) -> bool:
+        """See `ExchangeAttempts`; the instances of one request are limited as well."""
+        return self._candidates.exhausted or self._sent >= self._config.max_instances
+
     # -- the way to an instance
 
     def _send(self, attempt: Attempt) -> State:
@@ -150,6 +155,8 @@ class PrivateExchange(Exchange, table=PRIVATE_TRANSITIONS):
         attempt = self._private_attempt
         if now >= self._total_due:
             return self._run_out(now)
+        if self._paced is not None:
+            self._paced.sent()
         attempt.attested, attempt.started = sealed.attested, now
         self._answered_by = sealed.attested.instance_id[:_SHOWN]
         if not attempt.again:
@@ -215,7 +222,8 @@ class PrivateExchange(Exchange, table=PRIVATE_TRANSITIONS):
             self._avoided.add(attempt.attested.instance_id)
         # One of the instances is kept for the next model, if there is one.
         kept = 0 if self._candidates.exhausted else 1
-        if reason in _SHARED or self._sent + kept >= self._config.max_instances:
+        most = self._config.max_instances
+        if reason in _SHARED or self._sent + kept >= most or not self._may_call():
             return self._leave_model(attempt, reason, now)
         return self._try_sibling(attempt, reason, now)
 
@@ -259,7 +267,7 @@ class PrivateExchange(Exchange, table=PRIVATE_TRANSITIONS):
         if reason not in _NOT_THE_MODELS:
             model, took = attempt.candidate.model, now - attempt.started
             self._shared.tables.failed(self._client(), self._key, model, reason, now, took)
-        if not attempt.last:
+        if not (attempt.last if self._paced is None else self._is_last(attempt)):
             return self._try_next(now)
         error = _FINAL.get(reason) or BY_REASON.get(reason) or self._causes.error()
         # The client may try again by itself what this router has not tried.
@@ -272,7 +280,7 @@ class PrivateExchange(Exchange, table=PRIVATE_TRANSITIONS):
         attempt = self._private_attempt
         if error.internal:
             return self._refuse(INTERNAL, now)
-        if error.stale:
+        if error.stale and self._may_call():
             return self._try_again(attempt, error.reason, now, fresh=True)
         cut = attempt.response is not None and error.reason not in _OPENER
         return self._fail(FailureReason.CUT if cut else error.reason, now)
@@ -299,7 +307,7 @@ class PrivateExchange(Exchange, table=PRIVATE_TRANSITIONS):
         if kind is PrivateError.OURS:
             return self._refuse(NOT_UNDERSTOOD, now)
         self._tell(kind, attempt)
-        if kind is PrivateError.NONCE and not self._rediscovered:
+        if kind is PrivateError.NONCE and not self._rediscovered and self._may_call():
             self._rediscovered = True
             return self._try_again(attempt, FailureReason.NONCE_REFUSED, now)
         return self._fail(_REASONS.get(kind) or _of_status(status), now)

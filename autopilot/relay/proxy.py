@@ -34,12 +34,13 @@ from autopilot.relay.errors import NO_PRIVATE_MODE, SHUTTING_DOWN
 from autopilot.relay.exchange import Exchange
 from autopilot.relay.exchange_base import Collaborators, ExchangeBase, Limited
 from autopilot.relay.exchange_states import Input
+from autopilot.relay.pacing import Pacing
 from autopilot.relay.response_head import DateField
 from autopilot.request.conversation_id import conversation_id
 from autopilot.request.parse import ParsedRequest, parse_request
 from autopilot.request.usage_option import ask_for_usage
 from autopilot.routing.eligible import NO_CANDIDATES, RETRY_AFTER
-from autopilot.routing.identity import Hasher, client_key, is_trusted
+from autopilot.routing.identity import Hasher, client_key, is_trusted, upstream_key
 from autopilot.routing.key_policy import permit
 from autopilot.routing.plan import Plan, RoutingState, displaced
 from autopilot.routing.private_standing import NOTHING_KNOWN, PrivateStanding
@@ -57,7 +58,9 @@ if TYPE_CHECKING:
     from autopilot.relay.config import RelayConfig
     from autopilot.relay.downstream import ClientRequest, Downstream
     from autopilot.relay.trace import Trace, Tracer
+    from autopilot.request.json_fast import BodyFields
     from autopilot.state.affinity import AffinityKey
+    from autopilot.state.edge_limit import EdgeGovernor
     from autopilot.state.own_keys import OwnKeys
     from autopilot.upstream.key_pool import KeyPool
     from autopilot.upstream.pool import Origin, Pool
@@ -177,6 +180,7 @@ class Proxy:
         limited: Limited = lambda client, fields, now: None,
         exchanges: set[ExchangeBase] | None = None,
         private: PrivateExchanges | None = None,
+        governor: EdgeGovernor | None = None,
     ) -> None:
         """Make a proxy; ``pseudonym`` is the router's name in ``Via`` fields.
 
@@ -186,7 +190,8 @@ class Proxy:
         ``activity`` of the reactor. The channels call ``refused`` for what they refuse at its head.
         ``limited`` is called with what upstreams state of their clients' limits. ``exchanges``
         holds the active ones; a worker passes a set that shows its size to the parent. Without
-        ``private`` no private request is sent.
+        ``private`` no private request is sent. The ``governor`` is asked before each call, where
+        the configuration has dialects for it.
         """
         self.clock = clock
         self._seconds = clock.seconds
@@ -212,6 +217,7 @@ class Proxy:
             self._failures,
             DateField(wall_clock),
             limited,
+            None if governor is None else Pacing(governor, self._upstream_key, self._conversation),
         )
         # A count of tokens generates nothing, so it must not change what is known of its model.
         self._counting = replace(self._shared, tables=StateTables.apart())
@@ -475,6 +481,26 @@ class Proxy:
             self._hasher,
             hotkey,
         )
+
+    def _upstream_key(self, request: ClientRequest) -> bytes:
+        """Return the hash of the key by which the platform counts a request."""
+        if request.lease is not None:
+            sent = request.lease.authorization.decode("latin-1")
+            return upstream_key(sent, None, None, self._hasher)
+        named = request.headers.named
+        authorization, api_key = named.get(b"authorization"), named.get(b"x-api-key")
+        hotkey = named.get(HOTKEY)
+        return upstream_key(
+            authorization[0].decode("latin-1") if authorization else None,
+            api_key[0].decode("latin-1") if api_key else None,
+            hotkey[0].decode("latin-1").strip() if hotkey else None,
+            self._hasher,
+        )
+
+    def _conversation(self, request: ClientRequest, fields: BodyFields) -> bytes:
+        """Return the hash of a request's conversation."""
+        talk = conversation_id(request.headers.named, fields)
+        return self._hasher.conversation(self._client(request), talk)
 
     def _config_of(self, selector: Selector) -> RelayConfig:
         """Return the configuration for the route that a selector is."""

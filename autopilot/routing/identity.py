@@ -28,6 +28,9 @@ _PORT = re.compile(r":([0-9]{1,5})")
 _Address = IPv4Address | IPv6Address
 
 
+_SCHEMES = frozenset({"bearer", "basic"})
+
+
 @dataclass(frozen=True, slots=True)
 class Trust:
     """The peers whose ``X-Forwarded-For`` the router believes: ``networks``, if enabled."""
@@ -165,6 +168,23 @@ def client_key(
     if hotkey:
         return hasher.hotkey(hotkey)
     return hasher.address(client_address(peer, forwarded_for, trust))
+
+
+def upstream_key(
+    authorization: str | None, api_key: str | None, hotkey: str | None, hasher: Hasher
+) -> bytes:
+    """Return the hash of the key by which the platform counts a request; empty without one.
+
+    The platform reads the last word of ``Authorization``, whatever the scheme (wire §4), so that
+    the same key is one, in whichever field it comes; a scheme alone is no key.
+    """
+    words = authorization.split() if authorization else []
+    if len(words) > 1 or (words and words[0].lower() not in _SCHEMES):
+        return hasher.token(words[-1])
+    key = api_key.strip(_OWS) if api_key else ""
+    if key:
+        return hasher.token(key)
+    return hasher.hotkey(hotkey) if hotkey else b""
 
 
 def _keep(recent: dict[int, bytes], number: int, digest: bytes) -> None:

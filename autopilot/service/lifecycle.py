@@ -336,6 +336,7 @@ class AutopilotService(Service):
             parts.control.stop,
             parts.hold_watch.stop,
             # After the drain, because a finished stream returns its connection to the pool.
+            parts.governor.close,
             parts.pool.close,
         ]
         if parts.private is not None:

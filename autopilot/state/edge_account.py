@@ -100,16 +100,15 @@ class EdgePermit:
     """What the governor knows of one request.
 
     ``resolved`` is called when a request that waits may be sent, or is refused because of a ban:
-    then ``banned`` is true. ``waits_since`` is None unless it waits.
+    then ``banned`` is true. ``waits_since`` is None unless it waits, in the queue of its
+    ``conversation``.
     """
 
     __slots__ = ("account", "banned", "conversation", "resolved", "waits_since")
 
-    def __init__(
-        self, account: EdgeAccount, conversation: bytes, resolved: Callable[[], None]
-    ) -> None:
+    def __init__(self, account: EdgeAccount, resolved: Callable[[], None]) -> None:
         self.account = account
-        self.conversation = conversation
+        self.conversation = b""
         self.resolved = resolved
         self.waits_since: float | None = None
         self.banned = False

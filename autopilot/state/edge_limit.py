@@ -63,12 +63,9 @@ class EdgeGovernor:
         for account in tuple(self._waiting.values()):
             self._grant(account)
 
-    def permit(self, key: bytes, conversation: bytes, resolved: Callable[[], None]) -> EdgePermit:
-        """Return the permit of a request, by the hash of its key and that of its conversation.
-
-        `close` it on every path.
-        """
-        return EdgePermit(self._account(key), conversation, resolved)
+    def permit(self, key: bytes, resolved: Callable[[], None]) -> EdgePermit:
+        """Return the permit of a request, by the hash of its key; close it on every path."""
+        return EdgePermit(self._account(key), resolved)
 
     def draw(self, key: bytes = ADDRESS) -> bool:
         """Return whether the router may make a call of its own now; if so, it counts.
@@ -144,8 +141,11 @@ class EdgeGovernor:
 
     # -- the calls of requests
 
-    def begin(self, permit: EdgePermit) -> Admission:
-        """Ask for the first call of a request."""
+    def begin(self, permit: EdgePermit, conversation: Callable[[], bytes]) -> Admission:
+        """Ask for the first call of a request.
+
+        ``conversation`` returns the hash of its conversation; it is called only if it must wait.
+        """
         account, now = permit.account, self._clock.seconds()
         if self._banned_until(account, now) > now:
             self.counts.count(BANNED)
@@ -154,7 +154,7 @@ class EdgeGovernor:
             self._probe(account, permit)
             self.counts.count(PASSED)
             return Admission.SENT
-        permit.waits_since = now
+        permit.waits_since, permit.conversation = now, conversation()
         account.queue.add(permit.conversation, permit)
         self._waiting[account.key] = account
         self._schedule(account, now)
@@ -181,7 +181,7 @@ class EdgeGovernor:
             seconds = until - now
         else:
             seconds = self._seconds_to(account, len(account.queue) + 1, now)
-        return max(1, ceil(seconds))
+        return max(1, ceil(round(seconds, 3)))
 
     def close_permit(self, permit: EdgePermit) -> None:
         """End a request's calls; another one may take its turn, or probe in its place."""

@@ -27,6 +27,7 @@ from autopilot.settings.files.pins import PinFile
 from autopilot.settings.files.routes import RouteEntry, RoutesFile
 from autopilot.state.affinity import SessionAffinity
 from autopilot.state.circuit_breaker import CircuitBreaker
+from autopilot.state.edge_account import EdgeConfig
 from autopilot.state.latency import LatencyStats
 from autopilot.state.sharing.affinity import SharedAffinity
 from autopilot.state.sharing.breaker import SharedBreaker
@@ -136,6 +137,32 @@ def keyed(settings: Settings) -> frozenset[Dialect]:
         for dialect, origin in endpoints(settings).items()
         if settings.require_key == "on" or _is_platform(origin.host)
     )
+
+
+def governed(settings: Settings) -> frozenset[Dialect]:
+    """Return the dialects whose calls the account's governor counts."""
+    if settings.edge_rate == "off":
+        return frozenset()
+    return frozenset(
+        dialect
+        for dialect, origin in endpoints(settings).items()
+        if settings.edge_rate != "auto" or _is_platform(origin.host)
+    )
+
+
+def governs_api(settings: Settings) -> bool:
+    """Return whether the governor counts the calls of the management API."""
+    host = Origin.of(settings.api_base_url).host
+    return settings.edge_rate not in ("auto", "off") or (
+        settings.edge_rate == "auto" and _is_platform(host)
+    )
+
+
+def edge(settings: Settings) -> EdgeConfig:
+    """Return the rules of the account's governor."""
+    if isinstance(settings.edge_rate, int):
+        return EdgeConfig(settings.edge_rate, settings.edge_rate)
+    return EdgeConfig()
 
 
 def _is_platform(host: str) -> bool:
@@ -289,6 +316,8 @@ def relay(settings: Settings) -> RelayConfig:
         by_conversation=settings.sticky_scope == "conversation",
         reads_usage=settings.usage != "off",
         asks_usage=settings.usage == "request",
+        governed=governed(settings),
+        pace=settings.pace_ms / 1000,
         attest_timeout=settings.private_attest_timeout_ms / 1000,
         max_instances=settings.private_max_instances,
     )

@@ -49,6 +49,7 @@ from autopilot.routing.names import catalog_name
 from autopilot.routing.patterns import exact_names
 from autopilot.routing.private_mode import PrivateMode
 from autopilot.settings import Settings
+from autopilot.state.edge_limit import EdgeGovernor
 from autopilot.state.sharing.hub import HubCounts
 from autopilot.upstream.endpoints import VerifiedEndpoints, trust_root
 from autopilot.upstream.pool import Pool
@@ -156,6 +157,8 @@ class Parts:
         self.sharing = shared_store(role.place, settings, reactor, self.clock, trust, self.hub)
         if self.sharing is not None:
             self.metrics.instruments += self.sharing.instruments()
+        self.governor = EdgeGovernor(self.clock, mapping.edge(settings))
+        self.metrics.instruments += self.governor.counts.instruments()
         self.ledger = ResourceLedger(mapping.resources(settings), mapping.trust(settings))
         endpoints = VerifiedEndpoints(reactor, trust, mapping.origins(settings))
         self.pool = Pool(
@@ -212,6 +215,7 @@ class Parts:
         self.settings = settings
         self._relaying = mapping.relay(settings)
         self.proxy.configure(self._relaying)
+        self.governor.configure(mapping.edge(settings))
         self._note_routes()
         mapping.configure_state(self.tables, settings)
         self.ledger.configure(mapping.resources(settings), mapping.trust(settings))
@@ -471,6 +475,7 @@ class Parts:
             limited=self.accounts.note,
             exchanges=None if self._slot is None else CountedExchanges(self._slot),
             private=private_exchanges(self.private, settings, self._reactor, self.private_counts),
+            governor=self.governor,
         )
 
     def _refused(self, endpoint: str, error: RouterError, req_id: str) -> None:

@@ -69,6 +69,8 @@ _MEANINGS: Final = {
     "private": "Whether it was sealed to attested instances only, or sent to none.",
     "instance": "The beginning of the id of the instance that a private request was sent to last;"
     " null if it was sent to none.",
+    "waited_ms": "How long it waited for [`EDGE_RATE`](settings.md#edge_rate) before it was sent,"
+    " or refused; null if it did not.",
 }
 
 _WHYS: Final = {

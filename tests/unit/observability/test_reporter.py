@@ -109,6 +109,7 @@ class ReporterTests(SynchronousTestCase):
                 "key": None,
                 "private": False,
                 "instance": None,
+                "waited_ms": None,
             },
         )
         (event,) = self.report(refused())
@@ -168,5 +169,6 @@ class ReporterTests(SynchronousTestCase):
                 "key",
                 "private",
                 "instance",
+                "waited_ms",
             },
         )

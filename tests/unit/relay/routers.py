@@ -32,6 +32,8 @@ from autopilot.routing.router_error import RouterError
 from autopilot.routing.snapshot import Snapshot
 from autopilot.state.affinity import SessionAffinity
 from autopilot.state.circuit_breaker import CircuitBreaker
+from autopilot.state.edge_account import EdgeConfig
+from autopilot.state.edge_limit import EdgeGovernor
 from autopilot.state.latency import LatencyStats
 from autopilot.state.tables import StateTables
 from autopilot.upstream.pool import Origin, Pool
@@ -131,6 +133,7 @@ class RouterTestCase(SynchronousTestCase):
         shape_errors: bool = True,
         tables: StateTables | None = None,
         resources: ResourceLimits | None = None,
+        edge: EdgeConfig | None = None,
         **timeouts: float,
     ) -> None:
         """Build a router with other settings; the one before must have left nothing behind."""
@@ -153,7 +156,10 @@ class RouterTestCase(SynchronousTestCase):
             commit_max_bytes=commit_max_bytes,
             max_active=max_active,
             trust=Trust(False, ()),
+            governed=frozenset() if edge is None else frozenset(ORIGINS),
+            pace=2.0,
         )
+        self.governor = EdgeGovernor(self.clock, edge or EdgeConfig())
         self.ledger = ResourceLedger(resources)
         self.activity = Activity()
         self.proxy = Proxy(
@@ -174,6 +180,7 @@ class RouterTestCase(SynchronousTestCase):
             refused=lambda *refusal: self._refuses(*refusal),
             limited=lambda *stated: self.limited.append(stated),
             private=self.private_exchanges(),
+            governor=self.governor,
         )
 
     def private_exchanges(self) -> PrivateExchanges | None:
@@ -265,7 +272,7 @@ class RouterTestCase(SynchronousTestCase):
         self.pool.close()
         self.clock.advance(0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.assertEqual(self.pool.open_connections, 0)
+        self.assertEqual((self.pool.open_connections, self.governor.waiting), (0, 0))
         self.assert_nothing_held()
         self.records.clear()
         self.clients.clear()

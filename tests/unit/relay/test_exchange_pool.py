@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from autopilot.http.dialect import Dialect
 from autopilot.routing.key_policy import KeyRules
+from autopilot.state.edge_account import EdgeConfig
 from autopilot.upstream.key_pool import KeyPool, PlatformKey
 from tests.unit.relay.routers import WALL_TIME
 from tests.unit.relay.test_exchange_keys import KeyedTestCase
@@ -46,6 +47,39 @@ class PoolTestCase(KeyedTestCase):
         """See that every key was given back."""
         super().finish()
         self.assertEqual([each.in_progress for each in self.key_pool.now()], [0, 0])
+
+
+class PacedTests(PoolTestCase):
+    """A pool whose keys may send one call a minute each."""
+
+    def setUp(self) -> None:
+        """Build the router so."""
+        super().setUp()
+        self.build(edge=EdgeConfig(1.0, 1.0))
+        self.lend()
+
+    def test_each_key_counts(self) -> None:
+        """The key that goes up is the one that counts; another one has its own calls."""
+        self.ask("a", stream=False, token=CLIENTS, prompt="one")
+        first = self.sent()
+        self.ask("a", stream=False, token=CLIENTS, prompt="two")
+        self.assertNotEqual(self.sent(), first)
+        waiting = self.ask("a", stream=False, token=CLIENTS, prompt="one")
+        self.clock.advance(2.0)
+        self.assert_refused(waiting, 429, "edge_limited")
+
+    def test_next_key(self) -> None:
+        """The next key takes over where it may send a call, and not where it may not."""
+        for calls, models in ((1, ["a", "a"]), (2, ["a", "a"])):
+            self.build(edge=EdgeConfig(1.0, 1.0))
+            self.lend()
+            client = self.ask("a", stream=False, token=CLIENTS, prompt="one")
+            refused = self.wire
+            if calls > 1:
+                self.ask("a", stream=False, token=CLIENTS, prompt="two")
+            refused.says(whole(402, _BROKE, JSON, b"Connection: close"))
+            self.assertEqual(self.models, models)
+            self.assertEqual(client.down.committed, calls > 1)
 
 
 class KeysTests(PoolTestCase):

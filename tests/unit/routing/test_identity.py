@@ -8,7 +8,14 @@ from ipaddress import ip_network
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.routing.identity import Hasher, Trust, client_address, client_key, is_trusted
+from autopilot.routing.identity import (
+    Hasher,
+    Trust,
+    client_address,
+    client_key,
+    is_trusted,
+    upstream_key,
+)
 
 TRUST = Trust(True, (ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")))
 PROXY = "10.0.0.1"
@@ -302,3 +309,27 @@ class KeyTests(SynchronousTestCase):
         self.assertNotEqual(_key("Bearer \udc80"), _key("Bearer \udc81"))
         self.assertNotEqual(_key("Bearer é"), _key("Bearer e"))
         self.assertNotEqual(_key(None, "\udc80"), _key(None, "\udc81"))
+
+
+class UpstreamKeyTests(SynchronousTestCase):
+    """The key by which the platform counts a request."""
+
+    def test_same_key(self) -> None:
+        """The last word of the field counts, whatever the scheme, in whichever field it comes."""
+        hasher = Hasher(b"k")
+        key = upstream_key("Bearer cpk_1", None, None, hasher)
+        for authorization, api_key in (
+            ("cpk_1", None),
+            ("  basic \t cpk_1 ", "other"),
+            (None, " cpk_1 "),
+            ("Bearer", "cpk_1"),
+        ):
+            self.assertEqual(upstream_key(authorization, api_key, None, hasher), key)
+        self.assertNotEqual(upstream_key("Bearer cpk_2", None, None, hasher), key)
+
+    def test_others(self) -> None:
+        """A hotkey is a key of another kind; without any there is none."""
+        hasher = Hasher(b"k")
+        hotkey = upstream_key(None, "", "cpk_1", hasher)
+        self.assertNotIn(hotkey, (b"", upstream_key("cpk_1", None, None, hasher)))
+        self.assertEqual(upstream_key("", " ", None, hasher), b"")

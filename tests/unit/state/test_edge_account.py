@@ -14,7 +14,7 @@ class EdgeAccountTests(SynchronousTestCase):
     def test_ban(self) -> None:
         """A ban holds until its time; after that one request at a time is free."""
         account = EdgeAccount(b"k")
-        one, two = (EdgePermit(account, b"", lambda: None) for _ in range(2))
+        one, two = (EdgePermit(account, lambda: None) for _ in range(2))
         self.assertLess(account.banned_until(0.0), 0.0)
         self.assertTrue(account.is_free_for(None))
         account.ban, account.is_banned = EdgeBan(60.0, 60.0), True

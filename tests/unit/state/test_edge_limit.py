@@ -33,13 +33,13 @@ class Governed(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def permit(self, key: bytes = K, name: str = "a") -> EdgePermit:
-        """Return a permit; the first letter of its name is its conversation."""
-        return self.governor.permit(key, name[:1].encode(), lambda: self.resolved.append(name))
+        """Return a permit."""
+        return self.governor.permit(key, lambda: self.resolved.append(name))
 
     def begin(self, key: bytes = K, name: str = "a") -> tuple[EdgePermit, Admission]:
-        """Ask for a first call."""
+        """Ask for a first call; the first letter of its name is its conversation."""
         permit = self.permit(key, name)
-        return permit, self.governor.begin(permit)
+        return permit, self.governor.begin(permit, name[:1].encode)
 
     def spend(self, key: bytes = K, calls: int = 60) -> None:
         """Use up a burst."""

@@ -54,9 +54,9 @@ class Traffic:
             self.refused += 1
             self.governor.give_up(permit)
 
-        permit: EdgePermit = self.governor.permit(key.encode(), conversation.encode(), sent)
+        permit: EdgePermit = self.governor.permit(key.encode(), sent)
         timer = self.clock.callLater(self.pace, gave_up)
-        if self.governor.begin(permit) is Admission.SENT:
+        if self.governor.begin(permit, conversation.encode) is Admission.SENT:
             sent()
 
     def run(self, seconds: float, step: float = 0.02) -> None:
@@ -166,10 +166,8 @@ class _Machine(RuleBasedStateMachine):
             self._arrive(key, talk)
 
     def _arrive(self, key: str, talk: bytes) -> None:
-        permit: EdgePermit = self.governor.permit(
-            key.encode(), talk, lambda: self._send(key, permit)
-        )
-        if self.governor.begin(permit) is Admission.SENT:
+        permit: EdgePermit = self.governor.permit(key.encode(), lambda: self._send(key, permit))
+        if self.governor.begin(permit, lambda: talk) is Admission.SENT:
             self._send(key, permit)
         self.active.append((key, permit))
 

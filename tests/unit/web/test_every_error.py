@@ -25,11 +25,12 @@ from autopilot.routing.pricing import MaxPrice
 from autopilot.routing.routes import Route
 from autopilot.routing.snapshot import Snapshot
 from autopilot.state.budgets import KeyBudgets
+from autopilot.state.edge_account import EdgeConfig
 from autopilot.state.own_keys import OwnKey, OwnKeys
 from autopilot.upstream.key_pool import KeyPool
 from autopilot.web.cors import Cors
 from tests.unit.relay.routers import ALIAS
-from tests.unit.relay.upstreams import TOKEN, chunk, head
+from tests.unit.relay.upstreams import TOKEN, chunk, head, whole
 from tests.unit.web.browsers import CHAT, MAX_BODY, Browser, SiteTestCase, ask, request
 from tests.unit.web.responses import UUID, Response
 
@@ -112,6 +113,7 @@ LATER = {
     (426, "upgrade_required"),
     (429, "edge_limited"),
     (429, "key_rate_limited"),
+    (429, "edge_limited"),
     (429, "too_many_connections"),
     (500, "internal_error"),
     (502, "private_reply_invalid"),
@@ -209,6 +211,23 @@ class EveryErrorTests(SiteTestCase):
             self.clock.advance(10)
             row = Asked(408, "request_timeout", b"", read=False)
             self.check(browser.response, path, row)
+
+    def test_edge_limited(self) -> None:
+        """A request beyond the key's calls a minute gets a 429 with the time of the next one."""
+        self.build(edge=EdgeConfig(1.0, 1.0))
+        self.site = self.make_site(self.tree())
+        for path in (CHAT, MESSAGES):
+            key = b"Authorization: Bearer k" + path
+            self.post(ask("a"), MINE, key, path=path)
+            browser = self.post(ask("a"), MINE, key, path=path)
+            self.clock.advance(2.0)
+            self.check(browser.response, path, Asked(429, "edge_limited", b""))
+            self.assertEqual(browser.response.value(b"retry-after"), b"58")
+            self.upstreams.wire.says(whole(429, b"<p>banned for 600 seconds", b"text/html"))
+            response = self.post(ask("a"), MINE, key, path=path).response
+            self.assertEqual(self.code(response, path == MESSAGES), "edge_limited")
+            self.assertEqual(response.value(b"retry-after"), b"600")
+            self.assertEqual(response.value(b"x-should-retry"), b"false")
 
     def test_without_a_key(self) -> None:
         """Where a key is required, a request without one gets a 401."""

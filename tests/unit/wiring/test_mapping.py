@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
+from math import inf
 from pathlib import Path
 
 import trustme
@@ -14,6 +15,7 @@ from autopilot.attestation.verdict import GpuChecks
 from autopilot.http.dialect import Dialect
 from autopilot.routing.private_mode import PrivateMode
 from autopilot.settings import DECLARED, Settings
+from autopilot.state.edge_account import EdgeConfig
 from autopilot.wiring import mapping
 from tests.unit.relay.upstreams import SSE, TOKEN, chunk, head, whole
 from tests.unit.wiring import (
@@ -145,6 +147,32 @@ class PrivateTests(SynchronousTestCase):
         self.assertEqual(private[: len(plain)], plain)
         (intel,) = private[len(plain) :]
         self.assertEqual(intel.host, "api.trustedservices.intel.com")
+
+
+class GovernedTests(SynchronousTestCase):
+    """Whose calls the account's governor counts, and how many it lets pass."""
+
+    def test_auto(self) -> None:
+        """By default those of bases of the platform, sixty a minute or as many as it states."""
+        settings = Settings(messages_base_url="https://other.example")
+        governed = {Dialect.COMPLETIONS, Dialect.RESPONSES}
+        self.assertEqual(mapping.governed(settings), governed)
+        self.assertEqual(mapping.edge(settings), EdgeConfig(inf, 60.0))
+        self.assertTrue(mapping.governs_api(settings))
+        self.assertFalse(mapping.governs_api(Settings(api_base_url="https://other.example")))
+
+    def test_number(self) -> None:
+        """A number limits the calls to every base, whatever is stated."""
+        settings = Settings(edge_rate=7, api_base_url="https://other.example")
+        self.assertEqual(mapping.governed(settings), frozenset(mapping.endpoints(settings)))
+        self.assertEqual(mapping.edge(settings), EdgeConfig(7.0, 7.0))
+        self.assertTrue(mapping.governs_api(settings))
+
+    def test_off(self) -> None:
+        """Nothing is counted."""
+        settings = Settings(edge_rate="off")
+        self.assertEqual(mapping.governed(settings), frozenset())
+        self.assertFalse(mapping.governs_api(settings))
 
 
 class KeyedTests(SynchronousTestCase):

@@ -54,6 +54,30 @@ class WebTests(ReloadTestCase):
                 self.platform.wire.says(whole(200, b"{}"))
             self.assertEqual(browser.response.status, status)
 
+    def test_edge_rate(self) -> None:
+        """A key's calls are limited from the next request on, and no longer once that is off."""
+        self.start(pace_ms=0)
+        for rate, status in ((1, 200), (1, 429), ("off", 200), (1, 429), ("auto", 200)):
+            self.change(edge_rate=rate)
+            browser = self.ask(ONE, stream=False)
+            self.reactor.advance(0)
+            if status == 200:
+                self.platform.wire.says(whole(200, b"{}"))
+            self.assertEqual(browser.response.status, status, rate)
+
+    def test_pace_ms(self) -> None:
+        """The time that a request waits is the one at its arrival."""
+        self.start(edge_rate=1)
+        self.ask(ONE, stream=False)
+        self.platform.wire.says(whole(200, b"{}"))
+        for pace in (500, 100):
+            self.change(pace_ms=pace)
+            browser = self.ask(ONE, stream=False)
+            self.reactor.advance(pace / 1000 - 0.001)
+            self.assertEqual(browser.got, [])
+            self.reactor.advance(0.002)
+            self.assertEqual(browser.response.status, 429)
+
     def test_max_concurrent_requests(self) -> None:
         """A request above the new limit is rejected."""
         self.start()
