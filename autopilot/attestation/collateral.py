@@ -9,6 +9,7 @@ from __future__ import annotations
 from binascii import hexlify
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from re import fullmatch
 from typing import Final
 from urllib.parse import unquote
@@ -39,6 +40,14 @@ class Platform:
 
 
 @dataclass(frozen=True, slots=True)
+class Fetched:
+    """Collateral as it was fetched. After ``until``, in Unix time, it counts no more."""
+
+    text: str
+    until: float = inf
+
+
+@dataclass(frozen=True, slots=True)
 class CollateralURLs:
     """The four resources for a platform."""
 
@@ -62,25 +71,32 @@ _tcb_info = Decoder(_TcbInfo)
 _identity = Decoder(_Identity)
 
 
-def collateral_urls(base: str, platform: Platform) -> CollateralURLs:
-    """Return the URLs below the base URL of Intel's service, or of a cache of it."""
+def collateral_urls(base: str, platform: Platform, evaluation: int | None = None) -> CollateralURLs:
+    """Return the URLs below the base URL of Intel's service, or of a cache of it.
+
+    ``evaluation`` is the number of Intel's data, None for the present one.
+    """
     sgx, tdx = (f"{base}/{kind}/certification/v4" for kind in ("sgx", "tdx"))
+    which = "update=standard" if evaluation is None else f"tcbEvaluationDataNumber={evaluation}"
     return CollateralURLs(
         pck_crl=f"{sgx}/pckcrl?ca={platform.ca}&encoding=der",
-        tcb_info=f"{tdx}/tcb?fmspc={platform.fmspc}&update=standard",
-        qe_identity=f"{tdx}/qe/identity?update=standard",
+        tcb_info=f"{tdx}/tcb?fmspc={platform.fmspc}&{which}",
+        qe_identity=f"{tdx}/qe/identity?{which}",
         root_crl=f"{sgx}/rootcacrl",
     )
 
 
 async def fetch_collateral(
-    ask: Callable[[str], Deferred[FetchedResponse]], base: str, platform: Platform
+    ask: Callable[[str], Deferred[FetchedResponse]],
+    base: str,
+    platform: Platform,
+    evaluation: int | None = None,
 ) -> str:
     """Fetch the four resources, one after the other, and return them as the library reads them.
 
     Raises `CollateralError`, and whatever ``ask`` fails with.
     """
-    urls = collateral_urls(base, platform)
+    urls = collateral_urls(base, platform, evaluation)
     pck_crl = _good(await ask(urls.pck_crl), "PCK CRL")
     tcb_info = _good(await ask(urls.tcb_info), "TCB info")
     qe_identity = _good(await ask(urls.qe_identity), "QE identity")

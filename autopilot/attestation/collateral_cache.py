@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from datetime import datetime
+from math import inf
 from pathlib import Path
 from re import fullmatch
-from typing import Final
+from typing import Any, Final
 
 from msgspec import DecodeError, Struct
 from msgspec.json import Decoder
@@ -22,7 +23,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from autopilot.attestation.bug_log import log_bug
-from autopilot.attestation.collateral import CollateralError, Platform
+from autopilot.attestation.collateral import CollateralError, Fetched, Platform
+from autopilot.attestation.grace import evaluation_of
 from autopilot.attestation.private_report import CollateralReport
 from autopilot.http.fetch_error import FetchError
 
@@ -33,6 +35,8 @@ RETRY_SECONDS: Final = 60.0
 SHARE: Final = 1 / 3
 """Data is refreshed after this share of the time until the next update."""
 MAX_BYTES: Final = 1024 * 1024
+MAX_PLATFORMS: Final = 64
+"""Which one a quote is of is read before it is verified."""
 
 
 class _Dates(Struct):
@@ -44,12 +48,7 @@ class _Collateral(Struct):
     qe_identity: str
 
 
-class _Number(Struct):
-    tcbEvaluationDataNumber: int  # noqa: N815
-
-
 _dates = Decoder(_Dates)
-_number = Decoder(_Number)
 _collateral = Decoder(_Collateral)
 
 
@@ -57,20 +56,34 @@ class _Kept:
     """What is kept of a platform: the data, or nothing after a failure, and when to fetch again.
 
     ``late`` data had ended when it was read, and is used only if none can be fetched. ``since`` is
-    when it was fetched, by the time of day.
+    when it was fetched, by the time of day, and ``until`` when it counts no more, if that is before
+    its own dates.
     """
 
-    __slots__ = ("due", "late", "since", "text")
+    __slots__ = ("_text", "due", "late", "since", "until")
 
-    def __init__(self, text: str | None, due: float, since: float, late: bool = False) -> None:
-        self.text = text
-        self.due = due
+    def __init__(
+        self,
+        text: str | None,
+        due: float,
+        since: float,
+        *,
+        late: bool = False,
+        until: float = inf,
+    ) -> None:
+        self._text = text
+        self.due = min(due, until)
         self.since = since
         self.late = late
+        self.until = until
+
+    def text(self, now: float) -> str | None:
+        """Return the data, unless it counts no more."""
+        return self._text if now < self.until else None
 
     def serves(self, now: float) -> bool:
         """Return whether this is the answer, instead of a fetch."""
-        return not self.late and (self.text is not None or now < self.due)
+        return not self.late and (self.text(now) is not None or now < self.due)
 
 
 class CollateralCache:
@@ -84,7 +97,7 @@ class CollateralCache:
     def __init__(
         self,
         clock: IReactorTime,
-        fetch: Callable[[Platform], Deferred[str]],
+        fetch: Callable[[Platform], Deferred[Fetched]],
         wall: Callable[[], float],
         folder: Path | None = None,
     ) -> None:
@@ -92,7 +105,7 @@ class CollateralCache:
         self._wall = wall
         self._folder = folder
         self._kept: dict[Platform, _Kept] = {}
-        self._fetching: dict[Platform, Deferred[str | None]] = {}
+        self._fetching: dict[Platform, Deferred[Any]] = {}
         self._waiting: dict[Platform, list[Deferred[str | None]]] = {}
         self._fails = False
         self._loop = LoopingCall(self._look)
@@ -114,7 +127,7 @@ class CollateralCache:
         kept = self._kept.get(platform) or self._read(platform)
         if kept is not None and kept.serves(self._wall()):
             ready: Deferred[str | None] = Deferred()
-            ready.callback(kept.text)
+            ready.callback(kept.text(self._wall()))
             return ready
         waiting: Deferred[str | None] = Deferred(
             lambda cancelled: self._waiting[platform].remove(cancelled)
@@ -131,53 +144,64 @@ class CollateralCache:
                 self._refresh(platform)
 
     def _refresh(self, platform: Platform) -> None:
-        fetching: Deferred[str | None] = Deferred(lambda _: begun.cancel())
+        fetching: Deferred[Any] = Deferred(lambda _: begun.cancel())
         self._fetching[platform] = fetching
         fetching.addBoth(self._land, platform)
         begun = maybeDeferred(self._fetch, platform)
         begun.addBoth(fetching.callback)
 
-    def _land(self, result: str | Failure | None, platform: Platform) -> None:
+    def _land(self, result: Fetched | Failure, platform: Platform) -> None:
         del self._fetching[platform]
         waiting = self._waiting.pop(platform, [])
         if isinstance(result, Failure) and result.check(CancelledError):
             for each in waiting:
                 each.errback(Failure(CancelledError()))
             return
-        text = result if isinstance(result, str) else None
-        if text is not None:
-            self._write(platform, text)
-        elif (before := self._kept.get(platform)) is not None:
-            text = before.text
         self._note(result)
-        before = self._kept.get(platform)
-        if before is None or isinstance(result, str):
-            since = self._wall()
-        else:
-            since = before.since
-        due = self._due(text) if isinstance(result, str) else self._retry()
-        self._kept[platform] = _Kept(text, due, since)
+        before = self._kept.pop(platform, None)
+        kept = self._after_failure(before) if isinstance(result, Failure) else self._after(result)
+        if isinstance(result, Fetched) and result.until == inf:
+            self._write(platform, result.text)
+        while len(self._kept) >= MAX_PLATFORMS:
+            del self._kept[next(iter(self._kept))]
+        self._kept[platform] = kept
         for each in waiting:
-            each.callback(text)
+            each.callback(kept.text(self._wall()))
+
+    def _after(self, fetched: Fetched) -> _Kept:
+        now = self._wall()
+        return _Kept(fetched.text, self._due(fetched.text), now, until=fetched.until)
+
+    def _after_failure(self, before: _Kept | None) -> _Kept:
+        now = self._wall()
+        retry = now + RETRY_SECONDS
+        text = None if before is None else before.text(now)
+        if before is None or text is None:
+            return _Kept(None, retry, now)
+        return _Kept(text, retry, before.since, until=before.until)
 
     def report(self) -> CollateralReport:
         """Return what the pages show of it."""
         now = self._wall()
-        kept = [each for each in self._kept.values() if each.text is not None]
-        found = [(_end(each.text), _evaluation(each.text)) for each in kept]
+        kept = [
+            (text, each) for each in self._kept.values() if (text := each.text(now)) is not None
+        ]
+        ends = [min(end, each.until) for text, each in kept if (end := _end(text)) is not None]
+        numbers = [number for text, _ in kept if (number := _evaluation(text)) is not None]
         return CollateralReport(
             platforms=len(kept),
-            age=max((now - each.since for each in kept), default=None),
-            next_update=min((end for end, _ in found if end is not None), default=None),
-            evaluation=min((number for _, number in found if number is not None), default=None),
+            age=max((now - each.since for _, each in kept), default=None),
+            next_update=min(ends, default=None),
+            evaluation=min(numbers, default=None),
         )
 
     @property
     def lacks(self) -> bool:
         """Whether data was asked for and could not be fetched, and there is none of another."""
-        return bool(self._kept) and all(each.text is None for each in self._kept.values())
+        now = self._wall()
+        return bool(self._kept) and all(each.text(now) is None for each in self._kept.values())
 
-    def _note(self, result: str | Failure | None) -> None:
+    def _note(self, result: Fetched | Failure) -> None:
         """Log that the data cannot be fetched, and that it can again, once each."""
         if isinstance(result, Failure):
             if not self._fails:
@@ -192,9 +216,6 @@ class CollateralCache:
         elif self._fails:
             self._log.info("Private mode: Intel's collateral was fetched again")
         self._fails = isinstance(result, Failure)
-
-    def _retry(self) -> float:
-        return self._wall() + RETRY_SECONDS
 
     def _due(self, text: str | None) -> float:
         """Return when data is to be refreshed: now, if its dates have passed or are unreadable."""
@@ -249,6 +270,6 @@ def _end(text: str | None) -> float | None:
 def _evaluation(text: str | None) -> int | None:
     """Return the number of the data's evaluation, if it has one."""
     try:
-        return _number.decode(_collateral.decode(text or "").tcb_info).tcbEvaluationDataNumber
+        return evaluation_of(_collateral.decode(text or "").tcb_info)
     except (DecodeError, UnicodeDecodeError, RecursionError):
         return None

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from twisted.web.iweb import IAgent
 
     from autopilot.attestation.asked_instances import AskedInstances
-    from autopilot.attestation.collateral import Platform
+    from autopilot.attestation.collateral import Fetched, Platform
     from autopilot.attestation.instance_answers import InstanceAnswers
     from autopilot.attestation.measurements import Measurement
     from autopilot.attestation.missing_registers import MissingRegisters
@@ -180,9 +180,10 @@ def _basis(
     """Return what verdicts rest on besides evidence, and what fetches collateral."""
     from twisted.internet.defer import Deferred
 
-    from autopilot.attestation import collateral, measurements_feed
+    from autopilot.attestation import measurements_feed
     from autopilot.attestation.clock_check import ClockCheck
     from autopilot.attestation.collateral_cache import CollateralCache
+    from autopilot.attestation.grace import fetch_in_grace
     from autopilot.attestation.measurements_feed import MeasurementsFeed
     from autopilot.attestation.private_basis import PUBLISHED, PrivateBasis
     from autopilot.attestation.private_instances import TEST_ROOTS
@@ -194,9 +195,9 @@ def _basis(
     def ask(url: str) -> Deferred[FetchedResponse]:
         return public.ask(url).addCallback(clock_check.seen)
 
-    def fetch(platform: Platform) -> Deferred[str]:
-        fetching = collateral.fetch_collateral(ask, config.collateral_url, platform)
-        return Deferred.fromCoroutine(fetching)
+    def fetch(platform: Platform) -> Deferred[Fetched]:
+        base, days = config.collateral_url, config.grace_days
+        return Deferred.fromCoroutine(fetch_in_grace(ask, base, platform, days, time.time))
 
     cache = CollateralCache(reactor, fetch, time.time, folder)
     feed = MeasurementsFeed(

@@ -47,6 +47,12 @@ class CollateralTests(SynchronousTestCase):
         )
         self.assertEqual(urls.root_crl, f"{base}/sgx/certification/v4/rootcacrl")
 
+    def test_former(self) -> None:
+        """Intel's former data is asked for by its number."""
+        urls = collateral_urls(INTEL, PLATFORM, 19)
+        self.assertTrue(urls.tcb_info.endswith("fmspc=B0C06F000000&tcbEvaluationDataNumber=19"))
+        self.assertTrue(urls.qe_identity.endswith("identity?tcbEvaluationDataNumber=19"))
+
     def test_assembled(self) -> None:
         """The text has every signed byte, so that it verifies."""
         self.assertEqual(json.loads(assemble(*answers())), COLLATERAL)

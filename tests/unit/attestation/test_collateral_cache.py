@@ -6,10 +6,16 @@ from pathlib import Path
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.attestation.collateral import Platform
-from autopilot.attestation.collateral_cache import LOOK_SECONDS, RETRY_SECONDS, CollateralCache
+from autopilot.attestation.collateral import CollateralError, Fetched, Platform
+from autopilot.attestation.collateral_cache import (
+    LOOK_SECONDS,
+    MAX_PLATFORMS,
+    RETRY_SECONDS,
+    CollateralCache,
+)
 from tests.unit.attestation import world
 
 PLATFORM, OTHER = Platform("B0C06F000000", "platform"), Platform("00906ED50000", "processor")
@@ -27,7 +33,7 @@ class CacheTestCase(SynchronousTestCase):
         self.clock = Clock()
         self.folder = Path(self.mktemp())
         self.asked: list[Platform] = []
-        self.fetches: list[Deferred[str]] = []
+        self.fetches: list[Deferred[Fetched]] = []
         self.cancelled: list[int] = []
         self.cache = self.made()
 
@@ -43,18 +49,18 @@ class CacheTestCase(SynchronousTestCase):
         self.addCleanup(cache.stop)
         return cache
 
-    def fetch(self, platform: Platform) -> Deferred[str]:
+    def fetch(self, platform: Platform) -> Deferred[Fetched]:
         """Begin a fetch."""
         number = len(self.fetches)
         self.asked.append(platform)
-        fetching: Deferred[str] = Deferred(lambda _: self.cancelled.append(number))
+        fetching: Deferred[Fetched] = Deferred(lambda _: self.cancelled.append(number))
         self.fetches.append(fetching)
         return fetching
 
     def fill(self, text: str = TEXT) -> None:
         """Fetch the data of the platform."""
         waiting = self.cache.get(PLATFORM)
-        self.fetches[-1].callback(text)
+        self.fetches[-1].callback(Fetched(text))
         self.assertEqual(self.successResultOf(waiting), text)
 
     def unanswered(self, cache: CollateralCache, platform: Platform) -> None:
@@ -77,7 +83,7 @@ class CacheTests(CacheTestCase):
         """All that wait share a fetch, and later ones need none."""
         waiting = [self.cache.get(PLATFORM) for _ in range(5)]
         self.assertEqual(self.asked, [PLATFORM])
-        self.fetches[0].callback(TEXT)
+        self.fetches[0].callback(Fetched(TEXT))
         for each in [*waiting, self.cache.get(PLATFORM)]:
             self.assertEqual(self.successResultOf(each), TEXT)
         self.assertEqual(len(self.asked), 1)
@@ -104,7 +110,7 @@ class CacheTests(CacheTestCase):
         first, second = self.cache.get(PLATFORM), self.cache.get(PLATFORM)
         first.cancel()
         self.failureResultOf(first, CancelledError)
-        self.fetches[0].callback(TEXT)
+        self.fetches[0].callback(Fetched(TEXT))
         self.assertEqual(self.successResultOf(second), TEXT)
 
     def test_stop(self) -> None:
@@ -127,7 +133,7 @@ class RefreshTests(CacheTestCase):
         self.looked(LOOK_SECONDS)
         self.assertEqual(len(self.asked), 2)
         self.assertEqual(self.successResultOf(self.cache.get(PLATFORM)), TEXT)
-        self.fetches[1].callback(TEXT + " ")
+        self.fetches[1].callback(Fetched(TEXT + " "))
         self.assertEqual(self.successResultOf(self.cache.get(PLATFORM)), TEXT + " ")
 
     def test_failure(self) -> None:
@@ -139,6 +145,50 @@ class RefreshTests(CacheTestCase):
         self.looked(LOOK_SECONDS)
         self.assertEqual(len(self.asked), 3)
 
+    def test_ends_early(self) -> None:
+        """Data of the days of grace counts until their end, whether other data can be fetched."""
+        waiting = self.cache.get(PLATFORM)
+        until = world.NOW + 3 * LOOK_SECONDS
+        self.fetches[-1].callback(Fetched(TEXT, until))
+        self.assertEqual(self.successResultOf(waiting), TEXT)
+        self.assertEqual(self.cache.report().next_update, until)
+        self.assertEqual(list(self.folder.glob("*")), [])
+        self.looked(3 * LOOK_SECONDS)
+        self.assertEqual(len(self.fetches), 2)
+        self.fetches[-1].errback(CollateralError("TCB info: status 503"))
+        self.assertIsNone(self.successResultOf(self.cache.get(PLATFORM)))
+        self.assertEqual(self.cache.report().platforms, 0)
+        self.assertTrue(self.cache.lacks)
+
+    def test_bounded(self) -> None:
+        """No more platforms are kept than a number: what a quote names is not verified yet."""
+        for number in range(MAX_PLATFORMS + 1):
+            self.cache.get(Platform(f"{number:012X}", "platform"))
+            self.fetches[-1].callback(Fetched(TEXT))
+        self.assertEqual(self.cache.report().platforms, MAX_PLATFORMS)
+
+    def test_said(self) -> None:
+        """A failure is said once, without an answer's text, and so is its end."""
+        with capturedLogs() as logs:
+            for error in (CollateralError("PCK CRL: status 500"), ZeroDivisionError("canary")):
+                self.cache.get(PLATFORM)
+                self.fetches[-1].errback(error)
+                self.clock.advance(RETRY_SECONDS)
+            self.cache.get(PLATFORM)
+            self.fetches[-1].callback(Fetched(TEXT))
+            self.cache.get(OTHER)
+            self.fetches[-1].errback(ZeroDivisionError("canary"))
+        said = [formatEvent(each) or "" for each in logs]
+        self.assertEqual(
+            [each.partition(";")[0] for each in said[:3]],
+            [
+                "Private mode: Intel's collateral could not be fetched (PCK CRL: status 500)",
+                "Private mode: Intel's collateral was fetched again",
+                "Private mode: Intel's collateral could not be fetched (internal error)",
+            ],
+        )
+        self.assertNotIn("canary", repr(logs))
+
     def test_unreadable_dates(self) -> None:
         """Data without a readable date is fetched again at the next look."""
         for text in ("{}", '{"tcb_info":"{}","qe_identity":"{}"}', TEXT.replace("2026-07", "x")):
@@ -146,7 +196,7 @@ class RefreshTests(CacheTestCase):
             count = len(self.asked)
             self.looked(LOOK_SECONDS)
             self.assertEqual(len(self.asked), count + 1)
-            self.fetches[-1].callback(text)
+            self.fetches[-1].callback(Fetched(text))
             self.cache.stop()
             self.folder = Path(self.mktemp())
             self.cache = self.made()
@@ -199,6 +249,6 @@ class FolderTests(CacheTestCase):
         """A platform that no file is named for has none."""
         odd = Platform("../../x", "platform")
         waiting = self.cache.get(odd)
-        self.fetches[-1].callback(TEXT)
+        self.fetches[-1].callback(Fetched(TEXT))
         self.successResultOf(waiting)
         self.assertFalse(self.folder.exists())

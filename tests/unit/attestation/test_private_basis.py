@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
 from autopilot.attestation.clock_check import ClockCheck
-from autopilot.attestation.collateral import CollateralError, Platform
+from autopilot.attestation.collateral import CollateralError, Fetched, Platform
 from autopilot.attestation.collateral_cache import CollateralCache
 from autopilot.attestation.measurements_feed import MeasurementsFeed
 from autopilot.attestation.missing_registers import MissingRegisters
@@ -32,7 +32,7 @@ class PrivateBasisTests(SynchronousTestCase):
         """Make a basis in the world's time."""
         self.clock = Clock()
         self.lists: list[Deferred[FetchedResponse]] = []
-        self.collateral: list[Deferred[str]] = []
+        self.collateral: list[Deferred[Fetched]] = []
         self.chutes: list[str] | None = ["chute"]
         self.feed = MeasurementsFeed(self.clock, self.fetch_list, self.wall)
         self.cache = CollateralCache(self.clock, self.fetch_collateral, self.wall)
@@ -62,7 +62,7 @@ class PrivateBasisTests(SynchronousTestCase):
         self.lists.append(Deferred())
         return self.lists[-1]
 
-    def fetch_collateral(self, platform: Platform) -> Deferred[str]:
+    def fetch_collateral(self, platform: Platform) -> Deferred[Fetched]:
         """Begin to fetch collateral."""
         self.collateral.append(Deferred())
         return self.collateral[-1]
@@ -131,7 +131,7 @@ class PrivateBasisTests(SynchronousTestCase):
         self.collateral[-1].errback(CollateralError("TCB info: status 503"))
         self.assertEqual(self.why_not(), "Intel's collateral could not be fetched")
         self.cache.get(Platform("00906ED50000", "platform"))
-        self.collateral[-1].callback(world.collateral())
+        self.collateral[-1].callback(Fetched(world.collateral()))
         self.assertIsNone(self.why_not())
 
     def test_pinned(self) -> None:
@@ -166,7 +166,7 @@ class PrivateBasisTests(SynchronousTestCase):
         """The report has the age of the list, and the data about Intel's."""
         self.measured()
         self.cache.get(PLATFORM)
-        self.collateral[-1].callback(world.collateral())
+        self.collateral[-1].callback(Fetched(world.collateral()))
         self.clock.advance(5)
         report = self.basis.report({"chute": HOPELESS})
         self.assertEqual((report.measurements.source, report.measurements.age), ("published", 5))
