@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the wheel and then the sdist found in the folder $1, each into an empty environment from
 # the locks, and looks for the commands it should bring. Nothing of the checkout is on the path meanwhile.
+# The wheel's environment gets the extra `private` last.
 set -eu
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
@@ -63,6 +64,9 @@ cd "$root"
 install wheel "$wheel"
 look wheel
 says wheel '"code": "upstream_stream_interrupted"' autopilot demo
+says wheel 'no dcap_qvl' python -c 'from importlib.util import find_spec; print(find_spec("dcap_qvl") or "no dcap_qvl")'
+pip wheel install --no-compile --require-hashes -r "$locks/private.txt"
+says wheel verification python -c 'from autopilot.attestation import verification; print(verification.__name__)'
 install sdist "$sdist" --no-build-isolation
 look sdist
 echo "installed and found: ${wheel##*/} ${sdist##*/}"

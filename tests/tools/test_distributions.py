@@ -137,6 +137,7 @@ class ContentTests(DistributionsTestCase):
         self.assertIn(f"{info}/licenses/LICENSE", names)
         self.assertIn("autopilot/py.typed", names)
         self.assertEqual(about["Version"], __version__)
+        self.assertIn("private", about.get_all("Provides-Extra"))
 
     def test_keys_of_attestation(self) -> None:
         """No file of the wheel holds a key that makes the stub's evidence."""
