@@ -73,12 +73,17 @@ $(RUNTIME)/.installed: locks/runtime.txt
 	@$(PYTHON) tools/run_environment.py $(@D) $<
 	@touch $@
 
+# What only the demo of private mode needs, into that environment; the one for development has it.
+$(RUNTIME)/.private: locks/private.txt $(RUNTIME)/.installed
+	@$(PYTHON) tools/run_environment.py $(@D) $<
+	@touch $@
+
 .PHONY: run
 run: $(RUNS_IN)/.installed ## run the router; settings come from ARGS="--option=value", the environment and .env
 	@$(RUNS_IN)/bin/python -m autopilot run $(ARGS)
 
 .PHONY: demo
-demo: $(RUNS_IN)/.installed ## run stub backend and router together, with four explained requests: ARGS=--stay
+demo: $(RUNS_IN)/.installed $(if $(filter --private,$(ARGS)),$(filter $(RUNTIME)%,$(RUNS_IN)/.private)) ## run stub backend and router together, with explained requests: ARGS=--stay, or ARGS=--private
 	@$(RUNS_IN)/bin/python -m autopilot demo --by-make $(ARGS)
 
 # The three commands. Each prints its parts with their times; the longest part starts first. JOBS parts

@@ -11,6 +11,9 @@ CHOOSING = "What do you do with my request?"
 FAILING = "And if the model I want is down?"
 NAMING = "Can I insist on one model?"
 BREAKING = "Tell me a story about a lighthouse."
+READING = "Who can read this question?"
+FALLING_BACK = "And if my instance is full?"
+REFUSING = "And if an instance cannot be trusted?"
 
 _ANSWERS: Mapping[str, str] = {
     CHOOSING: "I was simply free. The router looked at how busy every model is right now, saw that"
@@ -22,6 +25,12 @@ _ANSWERS: Mapping[str, str] = {
     BREAKING: "Every evening the keeper of the northern lighthouse wrote one line to the ships that"
     " passed, and one night a ship wrote back. The letter was short, and it said only this: we"
     " see you too.",
+    READING: "I can, as can all software in my virtual machine, and the router, which sealed it for"
+    " me. The platform between us passes on bytes, and does not see what they say.",
+    FALLING_BACK: "Then I answer, who run the same model on another machine. My key was verified"
+    " like the first one, and what you asked was sealed again, for me alone.",
+    REFUSING: "Then it hears nothing. The router looks at the evidence first, and only then seals"
+    " your question, for the next model on your list.",
 }
 
 

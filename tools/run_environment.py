@@ -1,8 +1,9 @@
 """Creates the environment of `make demo` and `make run`, which has the runtime's lock and no more.
 
 `python tools/run_environment.py ENVIRONMENT LOCK` needs the standard library only. It uses uv if
-there is one, and otherwise the pip of its own interpreter or of the new environment. The router
-itself runs from the checkout.
+there is one, and otherwise the pip of its own interpreter or of the new environment. A lock that
+extends another one is added to an environment that has the other. The router itself runs from the
+checkout.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import TextIO
 
 _PIN = re.compile(r"^([a-z0-9-]+)==", re.MULTILINE)
+_EXTENDS = re.compile(r"^-r ", re.MULTILINE)
 _COLLECTING = re.compile(r"Collecting ([A-Za-z0-9._-]+)")
 _INSTALLING = "Installing collected packages"
 _MEGABYTE = 1_000_000
@@ -43,6 +45,11 @@ def pinned(lock: Path) -> list[str]:
     return _PIN.findall(lock.read_text("utf-8"))
 
 
+def extends(lock: Path) -> bool:
+    """Return whether a lock only adds to another one."""
+    return _EXTENDS.search(lock.read_text("utf-8")) is not None
+
+
 def size(folder: Path) -> int:
     """Return the bytes of all files below a folder."""
     return sum(each.lstat().st_size for each in folder.rglob("*") if not each.is_dir())
@@ -60,26 +67,37 @@ def progress(lines: Iterable[str], total: int) -> Iterator[str]:
 
 
 class Installer:
-    """Installs a lock into a new environment, and reports to `output`."""
+    """Installs a lock into a new environment, or adds it to one, and reports to `output`."""
 
     def __init__(self, environment: Path, lock: Path, output: TextIO) -> None:
         self._environment = environment
         self._python = str(environment / "bin" / "python")
         self._lock = lock
         self._output = output
-        self._total = len(pinned(lock))
+        self._names = pinned(lock)
+        self._total = len(self._names)
+        self._adds = extends(lock)
 
     def install(self) -> None:
-        """Create the environment. Raises InstallError."""
-        self._say(
-            f"Installing what the router needs to run: the {self._total} packages of {self._lock},"
-            f" about 40 MB, into {self._environment}. Once only, in about 15 seconds."
-        )
+        """Install, into a new environment unless the lock adds to one. Raises InstallError."""
+        added = ", ".join(self._names)
+        what, before = f"{self._total} packages", 0
+        if self._adds:
+            what, before = added, size(self._environment)
+            self._say(
+                f"Installing what {self._lock} adds: {added}, into {self._environment}. Once only."
+            )
+        else:
+            self._say(
+                f"Installing what the router needs to run: the {what} of {self._lock}, about"
+                f" 40 MB, into {self._environment}. Once only, in about 15 seconds."
+            )
         started = time.monotonic()
         if not self._with_uv():
             self._with_pip()
-        taken, megabytes = time.monotonic() - started, size(self._environment) / _MEGABYTE
-        self._say(f"Installed {self._total} packages, {megabytes:.0f} MB, in {taken:.0f} s.")
+        taken = time.monotonic() - started
+        megabytes = (size(self._environment) - before) / _MEGABYTE
+        self._say(f"Installed {what}, {megabytes:.0f} MB, in {taken:.0f} s.")
 
     def _with_uv(self) -> bool:
         """Install with uv, and return whether that worked: only pip may know of a mirror."""
@@ -118,7 +136,9 @@ class Installer:
             raise InstallError("".join(heard).strip())
 
     def _make(self, *options: str) -> None:
-        """Create an empty environment. Raises InstallError."""
+        """Create an empty environment, unless the lock adds to one. Raises InstallError."""
+        if self._adds:
+            return
         command = (sys.executable, "-m", "venv", "--clear", *options, str(self._environment))
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:

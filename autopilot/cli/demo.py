@@ -4,6 +4,10 @@ It needs no key and no network. Four streamed requests show the alias, a list wi
 direct name and a stream that breaks; after each, the demo explains the choice. Then eight users
 show that a conversation stays where its prompt is cached. Both processes end with the command.
 
+With --private, the requests are encrypted to instances whose evidence the router verifies: the demo
+shows what was verified, the bytes on the wire, and failover. It needs a checkout and the extra
+`private`.
+
 Exit status: 0, 1 if the demo failed, or 2 for invalid input.
 """
 
@@ -24,6 +28,7 @@ EXAMPLES: Final = """\
   autopilot demo
   autopilot demo --stay                 (keeps both running, with the address of /status)
   autopilot demo --stay --port 8080
+  autopilot demo --private
 """
 
 # Below the package in a wheel, so that it does not occupy a name among the installed packages;
@@ -40,6 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--port", type=_port, default=0, help="the router's port; 0 is any free one [%(default)s]"
+    )
+    parser.add_argument(
+        "--private", action="store_true", help="encrypt the requests to verified instances"
     )
     # The program that runs the command, for which the demo names the commands to try next.
     parser.add_argument("--by-make", action="store_true", help=argparse.SUPPRESS)
@@ -62,7 +70,8 @@ def start(words: Sequence[str]) -> int:
             "the demo is not part of this installation (an image omits it); run it from a checkout"
             " or an installed wheel"
         )
-    return int(tour.play(stay=given.stay, port=given.port, by_make=given.by_make))
+    options = {"by_make": given.by_make, "in_private": given.private}
+    return int(tour.play(stay=given.stay, port=given.port, **options))
 
 
 def import_tour(places: Sequence[Path]) -> Any:

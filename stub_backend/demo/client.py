@@ -10,9 +10,23 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteR
 
 from stub_backend.demo.processes import HOST, DemoError
 
+# The stub, like the platform, lists instances for keys of this form only.
+KEY = "cpk_demo.of.autopilot"
 _DONE = "[DONE]"
 _TIMEOUT = 30.0
 _READ = 65_536
+
+
+class RefusedError(DemoError):
+    """A response without a stream. `error` is the member of its body, if it has one."""
+
+    def __init__(self, model: str, status: int, body: bytes) -> None:
+        super().__init__(f"{model}: status {status}: {body[:300].decode('utf-8', 'replace')}")
+        self.status = status
+        try:
+            self.error: dict[str, object] = json.loads(body)["error"]
+        except (ValueError, LookupError, TypeError):
+            self.error = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +34,8 @@ class Answer:
     """The facts of one response; times are seconds since the request.
 
     `error` is the error event with which a broken stream ends. `whole` says that both the stream
-    and the body that carries it have their proper ends.
+    and the body that carries it have their proper ends. `verified` is what the router states about
+    the instance that answered in private.
     """
 
     selected: str | None
@@ -31,6 +46,7 @@ class Answer:
     tokens: int
     error: dict[str, object] | None
     whole: bool
+    verified: str | None = None
 
 
 class Events:
@@ -85,12 +101,11 @@ def stream(port: int, model: str, question: str, token: Callable[[str], None]) -
             "POST",
             "/v1/chat/completions",
             json.dumps(body).encode(),
-            {"Content-Type": "application/json", "Authorization": "Bearer demo"},
+            {"Content-Type": "application/json", "Authorization": f"Bearer {KEY}"},
         )
         response = connection.getresponse()
         if response.status != 200:
-            text = response.read(300).decode("utf-8", "replace")
-            raise DemoError(f"{model}: status {response.status}: {text}")
+            raise RefusedError(model, response.status, response.read())
         events = Events(response)
         moments = [time.monotonic() for each in events.tokens() if _hand_on(token, each)]
     except (OSError, HTTPException) as error:
@@ -108,6 +123,7 @@ def stream(port: int, model: str, question: str, token: Callable[[str], None]) -
         tokens=len(moments),
         error=events.error,
         whole=events.whole,
+        verified=response.getheader("x-chutes-autopilot-private"),
     )
 
 

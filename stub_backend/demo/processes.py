@@ -140,11 +140,11 @@ def ending(*processes: Process) -> Iterator[None]:
                 each.kill()
 
 
-def stub(folder: Path, port: int = 0) -> Process:
-    """Return the stub's process, at a pace that a person can follow."""
+def stub(folder: Path, port: int = 0, *more: str) -> Process:
+    """Return the stub's process, at a pace that a person can follow; `more` are its options."""
     pace = ("--prose", "--token-delay-ms", "45", "--first-token-delay-ms", "150")
     data = ("--measured-ago-ms", "90000", "--prefixes", "64")
-    command = (*_child("stub_backend"), "--listen", f"{HOST}:{port}", *pace, *data)
+    command = (*_child("stub_backend"), "--listen", f"{HOST}:{port}", *pace, *data, *more)
     return Process("the stub", folder, command)
 
 

@@ -10,11 +10,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NoReturn
 
-from stub_backend.demo import company
-from stub_backend.demo.client import Answer, stream
+from stub_backend.demo import company, private
+from stub_backend.demo.client import KEY, Answer, stream
 from stub_backend.demo.processes import (
     HOST,
     DemoError,
@@ -26,6 +27,7 @@ from stub_backend.demo.processes import (
     stub,
     wait_until_ready,
 )
+from stub_backend.demo.tap import Tap
 from stub_backend.demo.voice import Voice
 from stub_backend.prose import BREAKING, CHOOSING, FAILING, NAMING
 
@@ -195,18 +197,22 @@ def kept(recent: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"  {each['mode']:<6}  {each['model']!s:<{width}}  {tried:<10}  {each['outcome']}"
 
 
-def what_next(port: int, admin_port: int, *, staying: bool, by_make: bool) -> str:
-    """Return what the reader can try next."""
+def what_next(
+    port: int, admin_port: int, *, staying: bool, by_make: bool, options: str = ""
+) -> str:
+    """Return what the reader can try next, of a demo with these `options`."""
     body = json.dumps(
         {"model": ALIAS, "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
     )
-    curl = f"  curl -N http://{HOST}:{port}/v1/chat/completions -d '{body}'"
+    key = f"-H 'Authorization: Bearer {KEY}' " if options else ""
+    curl = f"  curl -N {key}http://{HOST}:{port}/v1/chat/completions -d '{body}'"
     if staying:
         lines = ["Both keep running until Ctrl-C. What the router has done, and why, is at",
                  f"  http://{HOST}:{admin_port}/status",
                  "and in another terminal it answers", curl]  # fmt: skip
         return "\n".join(lines)
-    stay = 'make demo ARGS="--stay --port 8080"' if by_make else "autopilot demo --stay --port 8080"
+    staying_on = f"{options}--stay --port 8080"
+    stay = f'make demo ARGS="{staying_on}"' if by_make else f"autopilot demo {staying_on}"
     run = "make run" if by_make else "autopilot run"
     lines = [f"To keep both running, with /status, and to ask it yourself: {stay}",
              f"To use the real platform with your own key: {run}"]  # fmt: skip
@@ -239,11 +245,43 @@ def _perform(*, stay: bool, port: int, by_make: bool) -> None:
                 served.check()
 
 
-def play(*, stay: bool, port: int, by_make: bool = False) -> int:
+def _perform_in_private(*, stay: bool, port: int, by_make: bool) -> None:
+    """Run the demo of private mode. Raises DemoError."""
+    voice = Voice()
+    check_free(port)
+    voice.say(
+        f"Private mode needs the extra `private`, which is here: {private.check_requirements()}."
+    )
+    with tempfile.TemporaryDirectory(prefix="autopilot-demo-") as name:
+        voice.say("Starting a stand-in for the platform, and the router …")
+        started, folder = time.monotonic(), Path(name)
+        stub_port = free_port()
+        with closing(Tap(stub_port)) as tap:
+            given = private.settings(tap.port, private.write_roots(folder))
+            platform = stub(
+                folder, stub_port, "--sealed-models", f"--attestation-kit={private.KIT}"
+            )
+            served = router(folder, stub_port, port, admin=None, **given)
+            with ending(platform, served):
+                for each in (platform, served):
+                    each.start()
+                ready = wait_until_ready(served, (platform, served))
+                voice.say(f"Ready after {time.monotonic() - started:.1f} s: {ready}.")
+                private.PrivateTour(voice, served.port, platform.port, tap).play()
+                voice.heading("Next")
+                ports = served.port, served.ports[-1]
+                voice.say(what_next(*ports, staying=stay, by_make=by_make, options="--private "))
+                if stay:
+                    served.wait()
+                    served.check()
+
+
+def play(*, stay: bool, port: int, by_make: bool = False, in_private: bool = False) -> int:
     """Run the demo and return its exit status; `port` 0 is any free one."""
     before = {each: signal.signal(each, _leave) for each in _ends()}
+    perform = _perform_in_private if in_private else _perform
     try:
-        _perform(stay=stay, port=port, by_make=by_make)
+        perform(stay=stay, port=port, by_make=by_make)
     except DemoError as problem:
         print(f"autopilot: the demo failed: {problem}", file=sys.stderr)
         return _FAILED

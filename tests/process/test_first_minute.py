@@ -22,7 +22,7 @@ from tools.locked import pins
 
 _PAGE = ROOT / "docs" / "first-minute.md"
 _CHECKOUT = ("LICENSE", "Makefile", "README.md", "pyproject.toml")
-_FOLDERS = ("autopilot", "locks", "stub_backend", "tools", "twisted")
+_FOLDERS = ("autopilot", "locks", "stub_backend", "tests/data/private", "tools", "twisted")
 _PATIENCE = 300.0
 _GAP = "…"
 _LISTENING = re.compile(r" on http://\S+:(\d+) \(API\)")
@@ -33,6 +33,13 @@ _VARIES = (
     (re.compile(r"\b\d+(\.\d+)?(?= (?:%|(?:ms|s|MB|models|more|packages)\b))"), "N"),
     (re.compile(r"\b(127\.0\.0\.1|0\.0\.0\.0):\d+"), "ADDRESS"),
     (re.compile(r"(?<=chutes-autopilot )\d\S+"), "VERSION"),
+    # What differs between two encryptions.
+    (re.compile(r"(?m)^> [0-9a-f]{2}( [0-9a-f]{2})+(?= …)"), "> BYTES"),
+    (re.compile(r"(?<=^< data: )\S+(?=…$)", re.MULTILINE), "EVENT"),
+    (re.compile(r"(?<=instance )[0-9a-f]{8}(?=:)"), "INSTANCE"),
+    (re.compile(r"(?<=refused )\d+"), "N"),
+    (re.compile(r"\b[\d,]+(?= (?:bytes|more bytes|more such lines)\b)"), "N"),
+    (re.compile(r"\b(cryptography|dcap-qvl) \d[\w.]+"), r"\1 N"),
 )
 
 
@@ -144,13 +151,21 @@ class TranscriptTests(SynchronousTestCase):
 
     def test_page(self) -> None:
         """The demo installs the runtime's lock alone; the installed router runs and answers."""
-        demo, install, run, prompt = steps()
+        demo, private, install, run, prompt = steps()
         self.assertEqual(
-            [each.command for each in (demo, install, run, prompt)],
-            ["make demo", "uv tool install .", "autopilot run", "autopilot try Hello"],
+            [each.command for each in (demo, private, install, run, prompt)],
+            [
+                "make demo",
+                "make demo ARGS=--private",
+                "uv tool install .",
+                "autopilot run",
+                "autopilot try Hello",
+            ],
         )
         self.compare(demo, self.ran(demo.command))
-        self.check_installed()
+        self.check_installed("runtime")
+        self.compare(private, self.ran(private.command))
+        self.check_installed("private")
         self.compare(install, self.ran(install.command))
         platform = stub(self.root)
         with ending(platform):
@@ -164,11 +179,11 @@ class TranscriptTests(SynchronousTestCase):
         self.compare(prompt, answer)
         self.compare(run, (self.root / "run.log").read_text())
 
-    def check_installed(self) -> None:
-        """Fail unless the demo's environment has the packages of the runtime's lock and no more."""
+    def check_installed(self, lock: str) -> None:
+        """Fail unless the demo's environment has the packages of this lock and no more."""
         found = (self.checkout / ".venv-run").glob("lib/python3*/site-packages/*.dist-info")
         names = {re.sub("[_.]", "-", each.stem.rpartition("-")[0].lower()) for each in found}
-        self.assertEqual(names, {each.name for each in pins(ROOT / "locks" / "runtime.txt")})
+        self.assertEqual(names, {each.name for each in pins(ROOT / "locks" / f"{lock}.txt")})
 
     def started(self, command: str, base: str) -> subprocess.Popen[bytes]:
         """Start the router on any free ports, with the stub as its platform."""

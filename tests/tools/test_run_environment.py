@@ -19,6 +19,7 @@ from tools.locks import ROOT
 from tools.run_environment import Installer, main, pinned, progress
 
 _LOCK = ROOT / "locks" / "runtime.txt"
+_PRIVATE = ROOT / "locks" / "private.txt"
 _RECORDS = """#!/bin/sh
 printf '%s\\n' "$@" >arguments
 """
@@ -72,6 +73,21 @@ class InstallTests(SynchronousTestCase):
         self.assertIn("in about 15 seconds", first)
         self.assertRegex(last, rf"\AInstalled {count} packages, \d+ MB, in \d+ s\.\Z")
 
+    def test_addition(self) -> None:
+        """A lock that extends another one is added to its environment, which stays."""
+        self.program("uv", _RECORDS)
+        self.assertEqual(self.installed()[0], 0)
+        kept = self.environment / "kept"
+        kept.touch()
+        status, shown = self.installed(_PRIVATE)
+        self.assertEqual(status, 0)
+        self.assertTrue(kept.exists())
+        first, last = shown.splitlines()
+        wanted = f"Installing what {_PRIVATE} adds: dcap-qvl, into {self.environment}. Once only."
+        self.assertEqual(first, wanted)
+        self.assertRegex(last, r"\AInstalled dcap-qvl, \d+ MB, in \d+ s\.\Z")
+        self.assertEqual(Path("arguments").read_text().split()[-1], str(_PRIVATE))
+
     def test_with_pip(self) -> None:
         """Without uv, or if uv fails, pip installs; if it fails too, its output says why."""
         lock = self.folder / "lock.txt"
@@ -124,7 +140,8 @@ class SelectionTests(SynchronousTestCase):
     def test_targets(self) -> None:
         """They create the small environment, unless the one for development exists."""
         folder = Path(self.mktemp()).resolve()
-        for name in ("Makefile", "locks/runtime.txt", "locks/development.txt", "pyproject.toml"):
+        locks = (f"locks/{each}.txt" for each in ("runtime", "private", "development"))
+        for name in ("Makefile", *locks, "pyproject.toml"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, folder / name)
         for target in ("demo", "run"):
@@ -133,16 +150,20 @@ class SelectionTests(SynchronousTestCase):
             self.assertIn(f".venv-run/bin/python -m autopilot {target} ", shown)
             self.assertIn("--stay", shown)
             self.assertNotIn("development.txt", shown)
+            self.assertNotIn("private.txt", shown)
+        shown = self.dry_run(folder, "demo", "--stay --private")
+        self.assertIn("tools/run_environment.py .venv-run locks/private.txt", shown)
+        self.assertIn(".venv-run/bin/python -m autopilot demo --by-make --stay --private", shown)
         (folder / ".venv").mkdir()
         (folder / ".venv" / ".installed").touch()
-        for target in ("demo", "run"):
-            shown = self.dry_run(folder, target)
+        for target, options in (("demo", "--private"), ("run", "--stay")):
+            shown = self.dry_run(folder, target, options)
             self.assertIn(f".venv/bin/python -m autopilot {target} ", shown)
             self.assertNotIn("run_environment", shown)
 
-    def dry_run(self, folder: Path, target: str) -> str:
+    def dry_run(self, folder: Path, target: str, options: str = "--stay") -> str:
         """Return the commands of a target."""
-        command = ("make", "--dry-run", target, "PYTHON=python3", "ARGS=--stay")
+        command = ("make", "--dry-run", target, "PYTHON=python3", f"ARGS={options}")
         clean = {name: text for name, text in os.environ.items() if "MAKE" not in name}
         done = subprocess.run(
             command, cwd=folder, env=clean, capture_output=True, text=True, check=True

@@ -12,6 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot.cli import demo
 from tests.unit.cli.test_entry import said_by
 
+_USUAL = {"stay": False, "port": 0, "by_make": False, "in_private": False}
+
 
 class DemoTests(SynchronousTestCase):
     """The options, and the search for the demo."""
@@ -31,11 +33,12 @@ class DemoTests(SynchronousTestCase):
 
     def test_options(self) -> None:
         """They reach the demo, whose status is the command's."""
-        self.assertEqual(self.played(), {"stay": False, "port": 0, "by_make": False})
+        self.assertEqual(self.played(), _USUAL)
         self.assertEqual(
             self.played("--by-make", "--stay", "--port", "8080"),
-            {"stay": True, "port": 8080, "by_make": True},
+            {"stay": True, "port": 8080, "by_make": True, "in_private": False},
         )
+        self.assertEqual(self.played("--private"), _USUAL | {"in_private": True})
 
     def test_ports(self) -> None:
         """A port that does not exist is one line."""
