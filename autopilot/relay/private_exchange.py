@@ -301,6 +301,8 @@ class PrivateExchange(Exchange, table=PRIVATE_TRANSITIONS):
         status = attempt.response.status
         kind = private_error(status, b"".join(attempt.held))
         if kind is PrivateError.RELAYED:
+            if self._request.lease is not None:
+                self._takes_next_key(attempt, now)  # not this request; but the pool has to know
             return self._relay_error(attempt, now)
         if kind is PrivateError.REJECTED:
             return self._refuse(REJECTED, now)

@@ -9,6 +9,7 @@ from autopilot.attestation.verdict import Refusal
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.private_standing import NOTHING_KNOWN
 from autopilot.routing.snapshot import Snapshot
+from autopilot.upstream.key_pool import KeyPool, PlatformKey
 from tests.unit.relay.downstreams import INTERRUPTED
 from tests.unit.relay.private import (
     API,
@@ -20,7 +21,7 @@ from tests.unit.relay.private import (
     instance,
 )
 from tests.unit.relay.private_failures import FAILURES, ONCE_MORE
-from tests.unit.relay.routers import ALIAS
+from tests.unit.relay.routers import ALIAS, WALL_TIME
 from tests.unit.relay.upstreams import DONE, ROLE, STOP, TOKEN, chunk, head, whole
 
 
@@ -458,6 +459,29 @@ class ConversationTests(PrivateRouterTestCase):
         self.call.streams(TOKEN, STOP, DONE)
         self.assertEqual(client.down.field(b"x-chutes-autopilot-affinity"), b"moved")
         self.assertEqual(self.records[-1].affinity_why, "failed")
+
+
+class LentKeyTests(PrivateRouterTestCase):
+    """Keys of the operator's own pool."""
+
+    def test_the_pool_learns(self) -> None:
+        """A key that the platform refuses rests, although this request is not repeated."""
+        for status, text in ((402, {"message": "Quota exceeded"}), (401, "Invalid token.")):
+            self.build()
+            keys = [PlatformKey(f"p{at}", b"cpk_lent%d" % at, b"%016d" % at) for at in (1, 2)]
+            self.proxy.key_pool = KeyPool(keys, self.clock.seconds, lambda: WALL_TIME)
+            numbers = []
+            for _ in range(2):
+                self.finds(1)
+                client = self.ask("a", stream=False)
+                asked = self.instances.asked[-1]
+                self.assertEqual(asked.client, b"%016d" % int(asked.authorization[-1]))
+                self.assertEqual(self.call.fields["authorization"], asked.authorization)
+                numbers.append(asked.authorization[-1])
+                self.wire.says(detail(status, text))
+                self.assertEqual(client.down.status, status)
+                self.assertNotIn(b"cpk_lent", client.down.body)
+            self.assertEqual(sorted(numbers), ["1", "2"])
 
 
 class PathTests(PrivateRouterTestCase):
