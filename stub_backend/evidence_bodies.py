@@ -13,6 +13,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -50,7 +51,12 @@ class Form:
 
 def instance_ids(chute_id: str, count: int) -> list[str]:
     """Return the ids of a chute's instances."""
-    return [str(uuid.uuid5(uuid.UUID(chute_id), f"instance-{n}")) for n in range(count)]
+    return list(_instance_ids(chute_id, count))
+
+
+@lru_cache(maxsize=1024)
+def _instance_ids(chute_id: str, count: int) -> tuple[str, ...]:
+    return tuple(str(uuid.uuid5(uuid.UUID(chute_id), f"instance-{n}")) for n in range(count))
 
 
 def instance_evidence(instance_id: str, nonce: str, form: Form | None = None) -> dict[str, Any]:

@@ -133,7 +133,9 @@ class Machine:
         d = pow(e, -1, (p - 1) * (q - 1))
         public = rsa.RSAPublicNumbers(e, p * q)
         numbers = rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), public)
-        signed = numbers.private_key().sign(b64decode(attested_body), padding.PKCS1v15(), SHA256())
+        # Checking the numbers would take longer than all else that makes the evidence.
+        key = numbers.private_key(unsafe_skip_rsa_key_validation=True)
+        signed = key.sign(b64decode(attested_body), padding.PKCS1v15(), SHA256())
         return b64encode(signed).decode()
 
 
