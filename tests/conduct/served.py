@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
+
+from opentelemetry.sdk.trace import TracerProvider
 
 from autopilot import AutopilotService, Settings, autopilot_resource
 from autopilot.http.limits import Limits
@@ -29,7 +32,10 @@ _LIMIT = 700.0
 
 
 class Served:
-    """A ready router with default settings except for the given ones."""
+    """A ready router with default settings except for the given ones.
+
+    ``stub`` has further options of the stub, and ``before`` is called with it before the start.
+    """
 
     def __init__(
         self,
@@ -38,27 +44,39 @@ class Served:
         token_delay: float = TOKEN_DELAY,
         require_auth: bool = False,
         prefixes: int = 0,
+        stub: Mapping[str, Any] = MappingProxyType({}),
+        url: str = _URL,
+        network: Network | None = None,
+        before: Callable[[Stub], None] = lambda _stub: None,
+        traces: TracerProvider | None = None,
         **settings: Any,
     ) -> None:
-        self.network = Network()
+        self.network = Network() if network is None else network
         self.records: list[RequestRecord] = []
         self.stub: Stub = _stub(
-            self.network, tokens, token_delay, require_auth=require_auth, prefixes=prefixes
+            self.network,
+            tokens,
+            token_delay,
+            require_auth=require_auth,
+            prefixes=prefixes,
+            **stub,
         )
         self.network.server = self.stub.site
+        before(self.stub)
         self.service = AutopilotService(
             Settings(
-                backend_base_url=_URL,
-                models_url=f"{_URL}/v1/models",
-                utilization_url=f"{_URL}/chutes/utilization",
-                api_base_url=_URL,
-                messages_base_url=_URL,
-                responses_base_url=_URL,
+                backend_base_url=url,
+                models_url=f"{url}/v1/models",
+                utilization_url=f"{url}/chutes/utilization",
+                api_base_url=url,
+                messages_base_url=url,
+                responses_base_url=url,
                 **settings,
             ),
             reactor=self.network,
             listen=False,
             records=self.records.append,
+            traces=traces,
         )
         self._site = AutopilotSite(autopilot_resource(self.service), self.network, Limits())
         self.service.startService()
@@ -73,6 +91,19 @@ class Served:
         answer = _exchange(self.network, self._site, body, key, fields, path)
         self.network.pass_time(0.001)
         return answer
+
+    def begin(self, body: bytes, *fields: bytes, key: str = "fixture", path: str = CHAT) -> Client:
+        """Send a body, and return its client at once."""
+        return _send(self.network, self._site, body, key, fields, path)
+
+    def finish(self, *clients: Client) -> list[Seen]:
+        """Read the responses of clients to their ends."""
+        self.network.run(lambda: all(each.over for each in clients), _LIMIT)
+        for each in clients:
+            assert each.transport is not None
+            each.transport.loseConnection()
+        self.network.pass_time(0.001)
+        return [seen(each.received, 0.0, each.first_word) for each in clients]
 
     def leave(
         self, after: float, body: bytes, *fields: bytes, key: str = "fixture", path: str = CHAT
@@ -134,9 +165,7 @@ def _stub(
     network: Network,
     tokens: int,
     token_delay: float = TOKEN_DELAY,
-    *,
-    require_auth: bool = False,
-    prefixes: int = 0,
+    **given: Any,
 ) -> Stub:
     # The size of the feeds does not matter here, and generating the platform's takes most of the
     # time.
@@ -146,8 +175,7 @@ def _stub(
         tokens=tokens,
         token_delay=token_delay,
         huge_bytes=_HUGE,
-        require_auth=require_auth,
-        prefixes=prefixes,
+        **given,
     )
     return site(network, options)
 
