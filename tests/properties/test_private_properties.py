@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.http.headers import by_name
+from autopilot.request.body import ParsedBody, parse_body
 from autopilot.request.parse import ParseConfig, ParsedRequest, parse_request
+from autopilot.request.private_body import sealable
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.commit import Commit
 from autopilot.routing.patterns import patterns_of
@@ -36,7 +38,7 @@ ROUTES = {
 }
 RANKING = tuple(Ranked(n, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1, 0.0, 0.0) for n in CATALOG.models)
 
-quick = settings(deadline=None, max_examples=300)
+quick = settings(deadline=None, max_examples=120)
 blanks = st.text(" \t\n\v", max_size=2)
 names = st.sampled_from(
     [*CATALOG.models, "acme/a", "b", "nobody", "gpt-4", "chutesai/AutoPilot", "plain", "sealed"]
@@ -57,6 +59,61 @@ def asks(model: str, values: list[bytes]) -> bool:
     parts = [part.strip(" \t\r\n\v\f").partition(":")[0].strip() for part in model.split(",")]
     named = any(part == "sealed" or part.lower().endswith("autopilot-private") for part in parts)
     return named or any(value.strip().lower() == b"require" for value in values)
+
+
+texts = st.text(max_size=6) | st.sampled_from(["thinking", "enable_thinking", "e2e_response_pk"])
+scalars = st.none() | st.booleans() | st.integers(-9, 9) | texts
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3)
+)
+keys = texts | st.sampled_from(["model", "chat_template_kwargs", "stream", "x\u00e9"])
+members = st.lists(st.tuples(keys, values), max_size=5)
+
+
+def spelled_out(name: str, escaped: bool) -> str:
+    """Return a member's name as JSON, perhaps with each character as an escape."""
+    if not escaped:
+        return json.dumps(name)
+    units = name.encode("utf-16-be")
+    return '"' + "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2)) + '"'
+
+
+class BodyProperties(SynchronousTestCase):
+    """Whatever members a body has, in any order and spelling, also several times."""
+
+    @quick
+    @given(members, members, st.booleans(), st.booleans())
+    def test_what_is_sealed(
+        self,
+        before: list[tuple[str, object]],
+        after: list[tuple[str, object]],
+        escaped: bool,
+        thinks: bool,
+    ) -> None:
+        """What the instance reads is what was sent, with the model's name and the switches."""
+        pairs = [*before, ("model", "acme/C"), *after]
+        body = ",".join(f"{spelled_out(k, escaped)}:{json.dumps(v)}" for k, v in pairs)
+        wanted = dict(pairs)
+        parsed = parse_body(f"{{{body}}}".encode())
+        if isinstance(parsed, RouterError):
+            self.assertNotEqual(wanted["model"], "acme/C")
+            return
+        found = sealable(parsed, f"{{{body}}}".encode(), thinking=False)
+        stream = wanted.get("stream")
+        if "e2e_response_pk" in wanted or not (stream is None or isinstance(stream, bool)):
+            self.assertIsInstance(found, RouterError)
+            return
+        assert isinstance(found, ParsedBody), found
+        sealed = json.loads(found.template.naming("m:THINKING" if thinks else "m"))
+        wanted["model"] = "m"
+        if stream is None:
+            wanted.pop("stream", None)
+        given = wanted.get("chat_template_kwargs")
+        if thinks and (given is None or isinstance(given, dict)):
+            both = {"thinking": True, "enable_thinking": True}
+            wanted["chat_template_kwargs"] = {**(given or {}), **both}
+        self.assertEqual(sealed, wanted)
+        self.assertIs(found.stream, stream is True)
 
 
 class PrivateProperties(SynchronousTestCase):
