@@ -45,6 +45,7 @@ BY_WORKER: Final = frozenset(
         "chutes_autopilot_quota_remaining",
         "chutes_autopilot_rate_limit",
         "chutes_autopilot_rate_limit_remaining",
+        "chutes_autopilot_pool_key_resting",
         "process_open_fds",
         "process_max_fds",
     }

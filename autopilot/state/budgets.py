@@ -48,7 +48,7 @@ class Used(Struct, frozen=True, gc=False, array_like=True):
 
 
 class KeyNow(Struct, frozen=True):
-    """What a key has used, for the status page; ``left`` are its budgets by name."""
+    """The use of a key, for the status page."""
 
     name: str
     in_progress: int

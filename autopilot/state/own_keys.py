@@ -57,18 +57,24 @@ class OwnKeys:
     """Finds the key of a request. ``wall`` returns the seconds since 1970."""
 
     def __init__(
-        self, keys: Iterable[OwnKey], budgets: KeyBudgets, wall: Callable[[], float]
+        self,
+        keys: Iterable[OwnKey],
+        budgets: KeyBudgets,
+        wall: Callable[[], float],
+        refused: Callable[[str, str], None] = lambda name, code: None,
     ) -> None:
+        """``refused`` is called with the name of a key and the code, for each limit reached."""
         self.budgets = budgets
+        self._refused = refused
         self._wall = wall
         self._secret = secrets.token_bytes(_SECRET_BYTES)
         self._keys: dict[bytes, OwnKey] = {}
         self.configure(keys)
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the keys, in the file's order."""
-        return tuple(each.rules.name for each in self._keys.values())
+    def rules(self) -> tuple[KeyRules, ...]:
+        """The rules of the keys, in the file's order."""
+        return tuple(each.rules for each in self._keys.values())
 
     def configure(self, keys: Iterable[OwnKey]) -> None:
         """Know these keys from now on; requests in progress go on."""
@@ -99,7 +105,10 @@ class OwnKeys:
     def limited(self, rules: KeyRules) -> RouterError | None:
         """Return the error if this key has no request left at present."""
         error = self.budgets.refusal(rules)
-        return None if error is None else with_fields(error, self.budgets.fields(rules))
+        if error is None:
+            return None
+        self._refused(rules.name, error.code)
+        return with_fields(error, self.budgets.fields(rules))
 
     def _place(self, digest: bytes) -> bytes:
         return blake2b(digest, key=self._secret, digest_size=16).digest()

@@ -17,7 +17,7 @@ from msgspec import Struct
 from twisted.logger import Logger
 
 from autopilot.http.headers import RequestHeaders, field_lines, sent_up
-from autopilot.observability.instruments import Counter, Instrument, Readings
+from autopilot.observability.key_counts import KeyCounts
 from autopilot.routing.account_limits import quota_left, quota_resets
 from autopilot.routing.edge_circuit import told_seconds
 from autopilot.routing.retry_policy import is_edge_limit
@@ -100,6 +100,7 @@ class KeyPool:
         keys: Iterable[PlatformKey],
         seconds: Callable[[], float],
         wall: Callable[[], float],
+        counts: KeyCounts | None = None,
         most: int = MAX_CONVERSATIONS,
     ) -> None:
         self._seconds = seconds
@@ -108,17 +109,7 @@ class KeyPool:
         self._members: dict[str, _Member] = {}
         # The key of each conversation, and when it was used last; the oldest first.
         self._sticky: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
-        self._requests = Counter(
-            "chutes_autopilot_pool_key_requests_total",
-            "Requests that were sent with a key of CHUTES_API_KEYS_FILE, by its name.",
-            "key",
-        )
-        self._rests = Counter(
-            "chutes_autopilot_pool_key_rests_total",
-            "Times that a key of CHUTES_API_KEYS_FILE had to rest, by its name and why.",
-            "key",
-            "reason",
-        )
+        self._counts = KeyCounts() if counts is None else counts
         self.configure(keys)
 
     def configure(self, keys: Iterable[PlatformKey]) -> None:
@@ -156,18 +147,10 @@ class KeyPool:
             for each in self._members.values()
         ]
 
-    def instruments(self) -> tuple[Instrument, ...]:
-        """Return the metrics, by the names of the keys."""
-        return (
-            self._requests,
-            self._rests,
-            Readings(
-                "chutes_autopilot_pool_keys_resting",
-                "Keys of CHUTES_API_KEYS_FILE that the platform refuses at present.",
-                (),
-                lambda: (((), float(sum(each.resting is not None for each in self.now()))),),
-            ),
-        )
+    def resting(self) -> list[str]:
+        """Return the names of the keys that rest."""
+        now = self._seconds()
+        return [each.key.name for each in self._members.values() if each.rests_until > now]
 
     def _choose(self, conversation: bytes | None, avoid: _Member | None) -> _Member | None:
         now = self._seconds()
@@ -196,7 +179,7 @@ class KeyPool:
     def _begin(self, member: _Member, conversation: bytes | None) -> None:
         member.in_progress += 1
         member.requests += 1
-        self._requests.values[member.key.name,] += 1
+        self._counts.lent(member.key.name)
         if conversation is not None:
             self._sticky[conversation] = member.key.name, self._seconds()
             self._sticky.move_to_end(conversation)
@@ -205,7 +188,7 @@ class KeyPool:
 
     def _rest(self, member: _Member, seconds: float, why: str) -> None:
         now = self._seconds()
-        self._rests.values[member.key.name, why] += 1
+        self._counts.rested(member.key.name, why)
         if member.rests_until <= now:
             self._log.warn(
                 "CHUTES_API_KEYS_FILE: the key {name} rests for {seconds:.0f} s: {why}",

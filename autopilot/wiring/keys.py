@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import succeed
 from twisted.internet.threads import deferToThread
 
+from autopilot.observability.key_counts import KeyCounts
 from autopilot.routing.key_policy import KeyRules
 from autopilot.routing.patterns import NamePattern
 from autopilot.routing.usage import PICODOLLARS
 from autopilot.settings.files.keys import KeyEntry, KeysFile
 from autopilot.settings.files.platform_keys import PlatformKeysFile
-from autopilot.state.budgets import KeyBudgets
+from autopilot.state.budgets import KeyBudgets, KeyNow
 from autopilot.state.key_file import KeyFile
 from autopilot.state.key_ledger import KeyLedger
 from autopilot.state.own_keys import OwnKey, OwnKeys
 from autopilot.state.sharing.key_totals import KeyTotals
 from autopilot.upstream.key_pool import KeyPool, PlatformKey
+from autopilot.web.status.keys import KeysNow, LentKeyNow, OwnKeyNow, Use
 from autopilot.wiring.role import Place
 
 if TYPE_CHECKING:
@@ -49,7 +51,10 @@ class Keys:
     ) -> None:
         """Keep what the keys spend, as the settings say, unless a parent does so."""
         self._wall = wall
+        # A parent sends no requests itself, and each of its workers has a pool of its own.
+        self._lends = place is not Place.PARENT
         self.budgets = KeyBudgets(clock.seconds, wall)
+        self.counts = KeyCounts()
         self.own: OwnKeys | None = None
         self._pool: KeyPool | None = None
         self._seconds = clock.seconds
@@ -68,6 +73,32 @@ class Keys:
     def pool(self) -> KeyPool | None:
         """The keys of CHUTES_API_KEYS_FILE, or None."""
         return self._pool
+
+    def resting(self) -> list[str]:
+        """Return the names of the pool's keys that rest."""
+        return [] if self._pool is None else self._pool.resting()
+
+    def now(self) -> KeysNow | None:
+        """Return what the status page shows; None without keys."""
+        if self.own is None and self._pool is None:
+            return None
+        rules = () if self.own is None else self.own.rules
+        used = self.budgets.now([each.name for each in rules])
+        lent = [] if self._pool is None or not self._lends else self._pool.now()
+        return KeysNow(
+            tuple(_shown(*each) for each in zip(rules, used, strict=True)),
+            tuple(
+                LentKeyNow(
+                    each.name,
+                    each.requests,
+                    each.in_progress,
+                    each.quota_left,
+                    each.resting,
+                    each.why,
+                )
+                for each in lent
+            ),
+        )
 
     def start(self) -> None:
         """Take over what was spent before."""
@@ -92,7 +123,7 @@ class Keys:
             return
         keys = [OwnKey(bytes.fromhex(each.sha256), rules_of(each)) for each in file.keys]
         if self.own is None:
-            self.own = OwnKeys(keys, self.budgets, self._wall)
+            self.own = OwnKeys(keys, self.budgets, self._wall, self.counts.refused)
         else:
             self.own.configure(keys)
 
@@ -105,7 +136,7 @@ class Keys:
             for each in file.keys
         ]
         if self._pool is None:
-            self._pool = KeyPool(keys, self._seconds, self._wall)
+            self._pool = KeyPool(keys, self._seconds, self._wall, self.counts)
         else:
             self._pool.configure(keys)
 
@@ -124,6 +155,22 @@ def rules_of(entry: KeyEntry) -> KeyRules:
         _picodollars(entry.dollars_per_month),
         entry.expires,
     )
+
+
+def _shown(rules: KeyRules, used: KeyNow) -> OwnKeyNow:
+    return OwnKeyNow(
+        rules.name,
+        Use(used.requests_last_minute, rules.requests_per_minute),
+        Use(used.in_progress, rules.concurrent_requests),
+        Use(used.tokens_today, rules.tokens_per_day),
+        Use(used.tokens_this_month, rules.tokens_per_month),
+        Use(used.dollars_today, _dollars(rules.picodollars_per_day)),
+        Use(used.dollars_this_month, _dollars(rules.picodollars_per_month)),
+    )
+
+
+def _dollars(picodollars: int | None) -> float | None:
+    return None if picodollars is None else picodollars / PICODOLLARS
 
 
 def _patterns(names: tuple[str, ...] | None) -> tuple[NamePattern, ...] | None:

@@ -205,6 +205,7 @@ class Parts:
             Hasher(role.hash_key),
             None if self.sharing is None else self.sharing.store,
         )
+        self.metrics.instruments += self.keys.counts.instruments(self.keys.resting)
         self.documents = ModelDocuments(mapping.own_names(settings), role.started)
         self.metrics.watch(self._gauges())
         self._sites: list[AutopilotSite] = []
@@ -345,6 +346,7 @@ class Parts:
             routes=routes_now(self._relaying.parsing.rules, self.control.snapshot),
             alone=self.role.worker,
             sharing=shared_now(self.hub, self.sharing, self.control.roles()),
+            keys=self.keys.now(),
             private=shown(self.settings, self.private, self.control.snapshot.catalog),
         )
         return own if self.workers is None else of_whole(own, self.workers, self.history)
@@ -384,6 +386,8 @@ class Parts:
                 self.private_counts.refusal(record.code)
         except Exception:  # noqa: BLE001  a bug of ours must not fail the request either
             self._failures.report(_CONSUMER_FAILED)
+        if record.key is not None:
+            self.keys.counts.record(record)
         for consume in (self.history.add, self.reporter.report):
             try:
                 consume(record)

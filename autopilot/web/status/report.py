@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from autopilot.feeds.readiness import Readiness
     from autopilot.observability.workers import WorkersNow
     from autopilot.routing.ranking import Ranked
+    from autopilot.web.status.keys import KeysNow
     from autopilot.web.status.private import PrivateNow
     from autopilot.web.status.routes import RouteNow
     from autopilot.web.status.sharing import SharingNow
@@ -42,7 +43,7 @@ class StatusReport:
     those of the router, if it has any. ``alone`` is the number of a worker whose parent could not
     be asked, so that the report is about this worker only. ``sharing`` is what the router shares
     with its workers and with others, if it does; ``private`` what is verified for private mode,
-    unless that is off.
+    unless that is off; ``keys`` those of the operator, if there are any.
     """
 
     version: str
@@ -62,6 +63,7 @@ class StatusReport:
     alone: int | None = None
     sharing: SharingNow | None = None
     private: PrivateNow | None = None
+    keys: KeysNow | None = None
 
     def slices(self) -> Iterator[bytes]:
         """Return the JSON text for /status.json in slices, each of which costs milliseconds.
@@ -81,6 +83,8 @@ class StatusReport:
             head["workers"] = self.workers
         if self.sharing is not None:
             head["sharing"] = self.sharing
+        if self.keys is not None:
+            head["keys"] = self.keys
         if self.private is not None:
             head["private"] = self.private
         if self.alone is not None:

@@ -19,6 +19,7 @@ from autopilot.web.status.formatting import (
     reason,
     state,
 )
+from autopilot.web.status.keys import keys
 from autopilot.web.status.markup import SLOT, Cell, Child, Template, el, tile
 from autopilot.web.status.private import private
 from autopilot.web.status.ranking import COOLING_BADGE, cooling_text, ranking
@@ -77,6 +78,7 @@ def sections(report: StatusReport) -> dict[str, Markup]:
         "tokens": tokens(report.window),
         "workers": workers(report.workers),
         "sharing": sharing(report.sharing),
+        "keys": keys(report.keys),
         "requests": requests(report, Shown.ALL),
         "private": private(report.private),
         "evidence": _evidence(report),

@@ -12,6 +12,7 @@ from twisted.internet.testing import MemoryReactorClock
 
 from autopilot.observability.account_limits import AccountLimits
 from autopilot.observability.instruments import Histogram, Instrument
+from autopilot.observability.key_counts import KeyCounts
 from autopilot.observability.metrics import Gauges, Metrics
 from autopilot.observability.private_counts import PrivateCounts, private_gauges
 from autopilot.observability.workers import WorkerNow, WorkersNow, worker_instruments
@@ -46,7 +47,18 @@ def page() -> str:
     metrics.instruments += limits.instruments()
     metrics.instruments += tuple(_of_workers())
     metrics.instruments += (*PrivateCounts().instruments(), *private_gauges(dict, lambda: 1.0))
+    metrics.instruments += _of_keys()
     return metrics.text().decode()
+
+
+def _of_keys() -> tuple[Instrument, ...]:
+    """Return the metrics of a router with keys, each with a sample."""
+    counts = KeyCounts()
+    counts.record(record(key="k", usage=Usage(9, 4, 2, 1), cost_picodollars=7))
+    counts.refused("k", "key_rate_limited")
+    counts.lent("p")
+    counts.rested("p", "edge")
+    return counts.instruments(lambda: ("p",))
 
 
 def _of_workers() -> Iterable[Instrument]:

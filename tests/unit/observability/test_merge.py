@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot.observability import merge
 from autopilot.observability.account_limits import AccountLimits
 from autopilot.observability.instruments import Counter, Histogram, Readings
+from autopilot.observability.key_counts import KeyCounts
 from autopilot.observability.merge import BY_WORKER, SUMMED, Counted, Totals
 from autopilot.observability.metrics import Gauges, Metrics
 from autopilot.observability.records import Outcome, RequestRecord
@@ -26,6 +27,7 @@ def process(number: int = 0, *records: RequestRecord) -> Metrics:
     metrics.watch(Gauges(*[lambda: number] * 9))
     accounts = AccountLimits(lambda: 0.0)
     metrics.instruments += accounts.instruments()
+    metrics.instruments += KeyCounts().instruments(lambda: ["p"] * bool(number))
     if number:
         accounts.note(b"client", {QUOTA_TOTAL: b"%d" % number}, 0.0)
     for each in records:

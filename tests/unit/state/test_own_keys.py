@@ -45,7 +45,7 @@ class OwnKeysTests(SynchronousTestCase):
         self.assertEqual(self.found((b"x-api-key", b" ap-bob "), path=MESSAGES), "bob")
         both = (b"x-api-key", b"ap-alice"), (b"Authorization", b"Bearer ap-alice")
         self.assertEqual(self.found(*both, path=MESSAGES), "alice")
-        self.assertEqual(self.keys.names, ("alice", "bob"))
+        self.assertEqual([each.name for each in self.keys.rules], ["alice", "bob"])
         self.assertEqual(repr(own(b"x", self.alice)), "OwnKey('alice')")
 
     def test_unknown(self) -> None:

@@ -178,9 +178,10 @@ class RestTests(PoolTestCase):
         """They have the names of the keys, and no key."""
         lease = self.lent()
         lease.refused(EDGE, b"")
-        text = "".join(each.exposition() for each in self.pool.instruments())
+        found = self.pool._counts.instruments(self.pool.resting)
+        text = "".join(each.exposition() for each in found)
         self.assertIn('pool_key_rests_total{key="a",reason="edge"} 1.0', text)
-        self.assertIn("pool_keys_resting 1.0", text)
+        self.assertIn('pool_key_resting{key="a"} 1.0', text)
         self.assertNotIn("cpk_", text + repr(lease) + repr(key("a")) + repr(self.pool.now()))
 
 

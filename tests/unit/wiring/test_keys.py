@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot.routing.key_policy import KeyRules
 from autopilot.routing.patterns import NamePattern
 from autopilot.settings.files.keys import KeyEntry
+from autopilot.web.shared_rendering import FRESHNESS
 from autopilot.wiring import keys as wiring_keys
 from autopilot.wiring.keys import rules_of
 from tests.unit.relay.upstreams import whole
@@ -106,3 +107,34 @@ class RulesTests(SynchronousTestCase):
         )
         models = (NamePattern.of("a*"),)
         self.assertEqual(made, KeyRules("k", models, None, 1, 2, 3, 4, 10**6, 5 * 10**12, 6.0))
+
+
+class ShownTests(ReloadTestCase):
+    """What the operator's pages show of keys, and what they never do."""
+
+    def test_pages(self) -> None:
+        """Names and numbers, and neither a client's key nor one of the platform."""
+        own_file, pool_file = Path(self.mktemp()), Path(self.mktemp())
+        own_file.write_text(entry("alice", "ap-canary-1", "tokens_per_day = 30"))
+        pool_file.write_text('[keys]\nmain = "cpk_canary_2"\nspare = "cpk_canary_3"')
+        self.start(keys_file=str(own_file), chutes_api_keys_file=str(pool_file))
+        browser = self.ask("acme/one", b"Authorization: Bearer ap-canary-1", stream=False)
+        sent = self.platform.wire.value()
+        self.assertIn(b"Authorization: Bearer cpk_canary_2\r\n", sent)
+        self.assertNotIn(b"ap-canary", sent)
+        used = b'"usage":{"prompt_tokens":2,"completion_tokens":1}'
+        self.platform.wire.says(whole(200, b'{"choices":[{"message":{"content":"x"}}],%b}' % used))
+        self.assertEqual(browser.response.status, 200)
+        shown = self.get(b"/status.json").json["keys"]
+        self.assertEqual(shown["own"][0]["tokens_today"], {"used": 3, "limit": 30})
+        self.assertEqual([each["requests"] for each in shown["pool"]], [1, 0])
+        metrics = self.get(b"/metrics").body
+        self.assertIn(b'key_tokens_total{key="alice"} 3.0', metrics)
+        self.assertIn(b'pool_key_requests_total{key="main"} 1.0', metrics)
+        page = self.get(b"/status").body
+        self.assertIn(b"alice", page)
+        for text in (metrics, page, self.get(b"/status.json").body, browser.wire):
+            self.assertNotIn(b"canary", text)
+        self.change(keys_file=None, chutes_api_keys_file=None)
+        self.reactor.advance(FRESHNESS)
+        self.assertNotIn("keys", self.get(b"/status.json").json)
