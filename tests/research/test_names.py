@@ -10,9 +10,16 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 _CODE = Path(__file__).parents[2] / "autopilot"
-# The router's own name, which its default alias has, a placeholder, and texts that are not names.
+# The router's own names, which its aliases have, a placeholder, and texts that are not names.
 _OWN = frozenset(
-    {"chutesai/autopilot", "org/model", "status/events", "tokens/s", "x-claude-code-session-id"}
+    {
+        "chutesai/autopilot",
+        "chutesai/autopilot-private",
+        "org/model",
+        "status/events",
+        "tokens/s",
+        "x-claude-code-session-id",
+    }
 )
 # A renamed organisation: the platform accepts both names (contract §3).
 _ORGANISATIONS = frozenset({"thudm/", "zai-org/"})
