@@ -5,6 +5,7 @@ The request is then refused: no error of private mode leads to the plain path.
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Final
 
@@ -25,13 +26,14 @@ class PrivateMode(StrEnum):
 PRIVATE_ALIAS: Final = "chutesai/AutoPilot-Private"
 """The name for which the router chooses the model in private mode; always there, in any case."""
 
-# Whoever writes it with a suffix, or without the organisation, means no other model either.
-_MARK: Final = "autopilot-private"
+# Whoever writes it with a suffix, without the organisation, or with another dash or none, means no
+# other model either, and an unknown name may be left to the router's choice.
+_MARK: Final = re.compile(r"auto[^a-z0-9,]*pilot[^a-z0-9,]*private")
 
 
 def asks_for_private(selector: str) -> bool:
     """Return whether a selector contains the alias of private mode, however it is spelled."""
-    return _MARK in selector.lower()
+    return _MARK.search(selector.lower()) is not None
 
 
 OFF, ASK, ALWAYS = PrivateMode.OFF, PrivateMode.ASK, PrivateMode.ALWAYS

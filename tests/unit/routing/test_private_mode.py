@@ -25,7 +25,12 @@ class PrivateModeTests(SynchronousTestCase):
         """Settings, which are below routing, know the alias by the same name."""
         self.assertEqual(PRIVATE_ALIAS, settings.PRIVATE_ALIAS)
         self.assertTrue(asks_for_private(PRIVATE_ALIAS.swapcase()))
-        self.assertFalse(asks_for_private("chutesai/AutoPilot"))
+        slips = ("AutoPilot_Private", "autopilot\u2011private", "auto-pilot private:x")
+        for text in (*slips, "a,AUTOPILOTPRIVATE,b", "auto\u200bpilot\u2014private"):
+            self.assertTrue(asks_for_private(text), text)
+        others = ("autopilot,private/b", "auto-pilot-x-private", "private-autopilot")
+        for text in ("chutesai/AutoPilot", "private", *others):
+            self.assertFalse(asks_for_private(text), text)
 
     def test_error(self) -> None:
         """It says what to do, and that nothing was sent."""
