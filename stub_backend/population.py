@@ -73,6 +73,9 @@ class Chute:
 # Ranks below every other chute: one instance, fully used, rate-limiting nearly every request.
 SCENARIO_LOAD = Load(1, 1.0, 1.0, 1.0, 1.0, 0.95, 0.95, 0.95, 0.0, 1)
 
+# Of a model whose instances are listed one by one: more than discovery lists at once.
+INSTANCES = 14
+
 
 def chute_uuid(name: str) -> str:
     """Return the chute id of a name."""

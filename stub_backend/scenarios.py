@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from stub_backend.answers.bare import BARE
 from stub_backend.answers.beginnings import BEGINNINGS
@@ -13,7 +14,7 @@ from stub_backend.answers.flavours import FLAVOURS
 from stub_backend.answers.shapes import SHAPES
 from stub_backend.answers.timing import TIMING
 from stub_backend.answers.wire import WIRE
-from stub_backend.population import SCENARIO_LOAD, Chute, chute_uuid
+from stub_backend.population import INSTANCES, SCENARIO_LOAD, Chute, chute_uuid
 from stub_backend.scenario import PREFIX, Scenario
 
 USUAL = "ok"
@@ -30,7 +31,10 @@ def scenario_named(name: str) -> Scenario | None:
 
 
 def scenario_chutes(*, tee: bool = False) -> tuple[Chute, ...]:
-    """Return a chat model for each scenario: with every feature, ranked last."""
+    """Return a chat model for each scenario: with every feature, ranked last.
+
+    With `tee`, each has more instances than discovery lists at once.
+    """
     return tuple(_chute(each, tee) for each in SCENARIOS.values())
 
 
@@ -45,5 +49,5 @@ def _chute(scenario: Scenario, tee: bool) -> Chute:
         engine_length=scenario.context_length,
         features=("json_mode", "structured_outputs", "tools", "reasoning"),
         modalities=("text", "image"),
-        load=SCENARIO_LOAD,
+        load=replace(SCENARIO_LOAD, active=INSTANCES, target=INSTANCES) if tee else SCENARIO_LOAD,
     )

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from stub_backend.population import SCENARIO_LOAD, Chute, chute_uuid
+from stub_backend.population import INSTANCES, SCENARIO_LOAD, Chute, chute_uuid
 from stub_backend.scenario import PREFIX
 from stub_backend.sealed.flaws import FLAWS
 from stub_backend.sealed.hostile import HOSTILE
@@ -15,7 +15,6 @@ from stub_backend.sealed.replies import Pieces
 
 SEALED = "sealed-"
 USUAL = "ok"
-_INSTANCES = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ def sealed_chutes() -> tuple[Chute, ...]:
             engine="sglang",
             tee=True,
             sealed=each.name,
-            load=replace(SCENARIO_LOAD, active=_INSTANCES, target=_INSTANCES),
+            load=replace(SCENARIO_LOAD, active=INSTANCES, target=INSTANCES),
         )
         for each in SEALED_SCENARIOS.values()
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,13 +19,14 @@ _USUAL = {"LOG_LEVEL": "warn", "COOLDOWN_FAILURES": "100"}
 
 
 class ServedTestCase(SynchronousTestCase):
-    """A stub, and a router for each entry of `routers`: its name and its settings.
+    """A stub with `stub_options`, and a router for each entry of `routers`: its name and settings.
 
     All tests of a class share them; under trial, which has no class-level set-up here, each test
     has its own.
     """
 
     routers: ClassVar[Mapping[str, Mapping[str, str]]] = MappingProxyType({"router": {}})
+    stub_options: ClassVar[Sequence[str]] = ()
     stub: StubProcess
     served: Mapping[str, RouterProcess]
     _open: ClassVar[ExitStack | None] = None
@@ -36,6 +37,11 @@ class ServedTestCase(SynchronousTestCase):
         return None
 
     @classmethod
+    def settings(cls, folder: Path, base: str) -> Mapping[str, Mapping[str, str]]:
+        """Return the settings of each router; the stub is at `base`, files go to `folder`."""
+        return cls.routers
+
+    @classmethod
     def setUpClass(cls) -> None:
         """Start the processes, unless a requirement is missing."""
         missing = cls.reason_to_skip()
@@ -43,12 +49,12 @@ class ServedTestCase(SynchronousTestCase):
             raise SkipTest(missing)
         with ExitStack() as opened:
             folder = Path(opened.enter_context(TemporaryDirectory(prefix="served-")))
-            cls.stub = StubProcess("stub", folder, ("--token-delay-ms", "1"))
+            cls.stub = StubProcess("stub", folder, ("--token-delay-ms", "1", *cls.stub_options))
             base = f"http://127.0.0.1:{cls.stub.port}"
             usual = {**_USUAL, "MESSAGES_BASE_URL": base, "RESPONSES_BASE_URL": base}
             cls.served = {
                 name: RouterProcess(name, folder, cls.stub.port, {**usual, **settings})
-                for name, settings in cls.routers.items()
+                for name, settings in cls.settings(folder, base).items()
             }
             opened.callback(cls.stub.kill)
             cls.stub.start()

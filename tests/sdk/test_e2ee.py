@@ -11,12 +11,17 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from openai import OpenAI
 
 from autopilot.attestation.sealed_stream import StreamOpener
 from autopilot.attestation.sealing import InstanceKey, open_reply, seal
+from stub_backend.demo.private import KIT
+from tests.rigs.smoke.processes import RouterProcess
 from tests.sdk.e2ee.package import Package
+from tests.sdk.private import private_settings
 from tests.unit.attestation.sealed import (
     instance_key,
     read_request,
@@ -41,13 +46,13 @@ def official() -> Iterator[Package]:
 
 
 @contextmanager
-def running(module: str) -> Iterator[str]:
-    """Run the stub, and return its address."""
+def running(module: str, *more: str) -> Iterator[str]:
+    """Run the stub with these further options, and return its address."""
     command = (sys.executable, "-m", module, "--listen", "127.0.0.1:0", "--models", "0")
     options = ("--no-scenario-models", "--sealed-models", "--tokens", "6")
     environment = os.environ | {"E2EE_PYTHON": str(ROOT / os.environ["E2EE_PYTHON"])}
     process = subprocess.Popen(
-        (*command, *options), cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+        (*command, *options, *more), cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     try:
@@ -119,3 +124,29 @@ def test_package_with_the_stub(official: Package, module: str) -> None:
         body = BODY | {"model": "stub/sealed-key-changed"}
         status, text = official("post", stub, "cpk_a.b.c", body)
         assert (status, "E2E decryption failed" in text) == (400, True)
+
+
+def test_router_with_the_package(official: Package, tmp_path: Path) -> None:
+    """The router verifies instances that are the package's code, and any SDK talks to them."""
+    kit = f"--attestation-kit={KIT}"
+    asked: Any = {"model": "stub/sealed-ok", "messages": BODY["messages"]}
+    with running("tests.sdk.e2ee.stub", kit) as stub:
+        settings = private_settings(tmp_path, stub)
+        router = RouterProcess("router", tmp_path, int(stub.rpartition(":")[2]), settings)
+        try:
+            router.start()
+            router.wait_ready()
+            base_url = f"http://127.0.0.1:{router.port}/v1"
+            with OpenAI(base_url=base_url, api_key="cpk_a.b.c", max_retries=0) as client:
+                create = client.chat.completions.with_raw_response.create
+                plain = create(**asked)
+                streamed = create(**asked, stream=True)
+                for each in (plain, streamed):
+                    stated = each.headers["x-chutes-autopilot-private"]
+                    assert stated.startswith("test-roots;age=")
+                text = plain.parse().choices[0].message.content
+                chunks = [chunk.choices for chunk in streamed.parse()]
+        finally:
+            router.kill()
+    assert text and text.startswith("Served by stub/sealed-ok")
+    assert "".join(each[0].delta.content or "" for each in chunks if each) == text

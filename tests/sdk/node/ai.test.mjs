@@ -4,15 +4,18 @@ import { test } from "node:test";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { APICallError, Output, RetryError, generateObject, generateText, streamObject, streamText, tool } from "ai";
 import { z } from "zod";
-import { ALIAS, Caller, LIST, baseURL, narrowURL, occupy, script, until } from "./served.mjs";
+import { ALIAS, Caller, LIST, baseURL, eitherURL, narrowURL, occupy, script, until } from "./served.mjs";
 
 const prompt = "Hello";
 const schema = z.object({ city: z.string(), days: z.number() });
 const tools = { weather: tool({ inputSchema: schema, execute: ({ days }) => `rain for ${days} days` }) };
 const TRIP = { city: "Oslo", days: 3 };
 
-function made(options = {}) {
-  const caller = new Caller();
+async function madeFor(url) {
+  return made({ baseURL: url }, await Caller.of(url));
+}
+
+function made(options = {}, caller = new Caller()) {
   const { apiKey } = caller;
   const usual = { name: "autopilot", baseURL, apiKey, fetch: caller.fetch };
   const provider = createOpenAICompatible({ ...usual, includeUsage: true, supportsStructuredOutputs: true, ...options });
@@ -26,8 +29,9 @@ async function joined(stream) {
 }
 
 test("alias, list and direct name answer plainly and streamed, with the same words", async () => {
-  for (const model of [ALIAS, LIST, "stub/ok"]) {
-    const { provider } = made();
+  const each = eitherURL.flatMap((url) => [ALIAS, LIST, "stub/ok"].map((model) => [url, model]));
+  for (const [url, model] of each) {
+    const { provider } = await madeFor(url);
     const { text } = await generateText({ model: provider(model), prompt });
     assert.match(text, /^Served by /);
     assert.equal(await joined(streamText({ model: provider(model), prompt }).textStream), text);
@@ -59,8 +63,9 @@ test("usage, and reasoning before the text, from either engine", async () => {
 });
 
 test("a tool is called, and its result goes up with the next step", async () => {
-  for (const streamed of [false, true]) {
-    const { caller, provider } = made();
+  const each = eitherURL.flatMap((url) => [false, true].map((streamed) => [url, streamed]));
+  for (const [url, streamed] of each) {
+    const { caller, provider } = await madeFor(url);
     await script("stub/ok", "tool-call");
     const asked = { model: provider("stub/ok"), prompt, tools, stopWhen: ({ steps }) => steps.length === 2 };
     const result = streamed ? streamText(asked) : await generateText(asked);
@@ -73,17 +78,19 @@ test("a tool is called, and its result goes up with the next step", async () => 
 });
 
 test("structured output reaches the platform as a schema and comes back parsed", async () => {
-  const { caller, provider } = made();
-  const asked = { model: provider("stub/structured"), prompt };
-  assert.deepEqual((await generateText({ ...asked, output: Output.object({ schema }) })).output, TRIP);
-  assert.deepEqual(await streamText({ ...asked, output: Output.object({ schema }) }).output, TRIP);
-  assert.deepEqual((await generateObject({ ...asked, schema })).object, TRIP);
-  const stream = streamObject({ ...asked, schema });
-  for await (const part of stream.partialObjectStream) assert.ok(typeof part === "object");
-  assert.deepEqual(await stream.object, TRIP);
-  const calls = await caller.calls();
-  assert.equal(calls.length, 4);
-  for (const { body } of calls) assert.equal(JSON.parse(body).response_format.type, "json_schema");
+  for (const url of eitherURL) {
+    const { caller, provider } = await madeFor(url);
+    const asked = { model: provider("stub/structured"), prompt };
+    assert.deepEqual((await generateText({ ...asked, output: Output.object({ schema }) })).output, TRIP);
+    assert.deepEqual(await streamText({ ...asked, output: Output.object({ schema }) }).output, TRIP);
+    assert.deepEqual((await generateObject({ ...asked, schema })).object, TRIP);
+    const stream = streamObject({ ...asked, schema });
+    for await (const part of stream.partialObjectStream) assert.ok(typeof part === "object");
+    assert.deepEqual(await stream.object, TRIP);
+    const bodies = await caller.bodies();
+    assert.equal(bodies.length, 4);
+    for (const { response_format } of bodies) assert.equal(response_format.type, "json_schema");
+  }
 });
 
 test("errors are told apart by their status, and only what may pass is retried", async () => {

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import OpenAI from "openai";
 import { zodResponseFormat } from "openai/helpers/zod";
 import { z } from "zod";
-import { ALIAS, Caller, LIST, baseURL, narrowURL, occupy, script, until } from "./served.mjs";
+import { ALIAS, Caller, LIST, baseURL, eitherURL, narrowURL, occupy, script, until } from "./served.mjs";
 
 const messages = [{ role: "user", content: "Hello" }];
 const tools = [{ type: "function", function: { name: "weather", parameters: { type: "object" } } }];
@@ -15,6 +15,11 @@ function made(options = {}) {
   return { caller, client: new OpenAI({ baseURL, apiKey: caller.apiKey, fetch: caller.fetch, ...options }) };
 }
 
+async function madeFor(url) {
+  const caller = await Caller.of(url);
+  return { caller, client: new OpenAI({ baseURL: url, apiKey: caller.apiKey, fetch: caller.fetch }) };
+}
+
 async function words(stream) {
   let said = "";
   for await (const chunk of stream) said += chunk.choices[0]?.delta.content ?? "";
@@ -22,8 +27,9 @@ async function words(stream) {
 }
 
 test("alias, list and direct name answer plainly and streamed, with the same words", async () => {
-  for (const model of [ALIAS, LIST, "stub/ok"]) {
-    const { client } = made();
+  const each = eitherURL.flatMap((url) => [ALIAS, LIST, "stub/ok"].map((model) => [url, model]));
+  for (const [url, model] of each) {
+    const { client } = await madeFor(url);
     const plain = await client.chat.completions.create({ model, messages });
     const said = plain.choices[0].message.content;
     assert.match(said, /^Served by /);
@@ -74,27 +80,31 @@ test("usage, and reasoning before the text", async () => {
 });
 
 test("a tool call, plain and put together from fragments", async () => {
-  const { caller, client } = made();
-  const asked = { model: "stub/tool-call", messages, tools };
-  const plain = await client.chat.completions.create(asked);
-  const streamed = await client.chat.completions.stream(asked).finalChatCompletion();
-  for (const { choices } of [plain, streamed]) {
-    assert.equal(choices[0].finish_reason, "tool_calls");
-    const [call] = choices[0].message.tool_calls;
-    assert.equal(call.function.name, "weather");
-    assert.deepEqual(JSON.parse(call.function.arguments), TRIP);
+  for (const url of eitherURL) {
+    const { caller, client } = await madeFor(url);
+    const asked = { model: "stub/tool-call", messages, tools };
+    const plain = await client.chat.completions.create(asked);
+    const streamed = await client.chat.completions.stream(asked).finalChatCompletion();
+    for (const { choices } of [plain, streamed]) {
+      assert.equal(choices[0].finish_reason, "tool_calls");
+      const [call] = choices[0].message.tool_calls;
+      assert.equal(call.function.name, "weather");
+      assert.deepEqual(JSON.parse(call.function.arguments), TRIP);
+    }
+    assert.deepEqual((await caller.body()).tools, tools);
   }
-  assert.deepEqual((await caller.body()).tools, tools);
 });
 
 test("structured output reaches the platform as a schema and comes back parsed", async () => {
-  const { caller, client } = made();
   const schema = z.object({ city: z.string(), days: z.number() });
   const asked = { model: "stub/structured", messages, response_format: zodResponseFormat(schema, "trip") };
-  const plain = await client.chat.completions.parse(asked);
-  const streamed = await client.chat.completions.stream(asked).finalChatCompletion();
-  for (const { choices } of [plain, streamed]) assert.deepEqual(choices[0].message.parsed, TRIP);
-  assert.equal((await caller.body()).response_format.json_schema.name, "trip");
+  for (const url of eitherURL) {
+    const { caller, client } = await madeFor(url);
+    const plain = await client.chat.completions.parse(asked);
+    const streamed = await client.chat.completions.stream(asked).finalChatCompletion();
+    for (const { choices } of [plain, streamed]) assert.deepEqual(choices[0].message.parsed, TRIP);
+    assert.equal((await caller.body()).response_format.json_schema.name, "trip");
+  }
 });
 
 test("the responses API, plain and streamed", async () => {

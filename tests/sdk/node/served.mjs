@@ -6,17 +6,33 @@ import { setTimeout as sleep } from "node:timers/promises";
 export const ALIAS = "chutesai/AutoPilot";
 export const LIST = "stub/503-cold,stub/ok";
 const PATIENCE_MS = 20_000;
-const { ROUTER_URL, NARROW_ROUTER_URL, STUB_URL } = process.env;
+const { ROUTER_URL, NARROW_ROUTER_URL, PRIVATE_ROUTER_URL, STUB_URL } = process.env;
 
 /** What an SDK is pointed at. */
 export const baseURL = `${ROUTER_URL}/v1`;
 /** The same of a router that serves one request at a time. */
 export const narrowURL = `${NARROW_ROUTER_URL}/v1`;
+/** The same of a router that encrypts each request. */
+export const privateURL = `${PRIVATE_ROUTER_URL}/v1`;
+/** For tests that a router in private mode must pass as they are. */
+export const eitherURL = [baseURL, privateURL];
+// Discovery is limited to a few a minute, and serves one key only.
+const PRIVATE_KEY = `cpk_private-${randomUUID()}.sdk.tests`;
 
-/** A client that nobody remembers: its key is how the platform's log tells it from others. */
+/** A client that nobody remembers: its key, or its time, is how the platform's log tells it from others. */
 export class Caller {
-  apiKey = `fixture-${randomUUID()}`;
+  apiKey = `cpk_${randomUUID()}.sdk.tests`;
   statuses = [];
+  #before = 0;
+
+  /** A client of one of the routers. */
+  static async of(url) {
+    const caller = new Caller();
+    if (url !== privateURL) return caller;
+    caller.apiKey = PRIVATE_KEY;
+    caller.#before = (await caller.calls()).length;
+    return caller;
+  }
 
   /** A fetch for the SDK that keeps what each try of it came to. */
   fetch = async (...request) => {
@@ -28,16 +44,26 @@ export class Caller {
   /** The calls that reached the platform, in order. */
   async calls() {
     const { requests } = await (await fetch(`${STUB_URL}/stub/log`)).json();
-    return requests.filter((each) => each.headers.some(([, value]) => value === `Bearer ${this.apiKey}`));
+    const own = ({ method, headers }) =>
+      method === "POST" && headers.some(([, value]) => value === `Bearer ${this.apiKey}`);
+    return requests.filter(own).slice(this.#before);
   }
 
   async models() {
     return (await this.calls()).map((each) => each.model);
   }
 
-  /** The body of the last call as the platform read it. */
+  /** The bodies of the calls as the model's instances read them. */
+  async bodies() {
+    const calls = await this.calls();
+    if (this.apiKey !== PRIVATE_KEY) return calls.map(({ body }) => JSON.parse(body));
+    const opened = await (await fetch(`${STUB_URL}/stub/opened`)).json();
+    return calls.map(({ number }) => opened[number]);
+  }
+
+  /** The last of them. */
   async body() {
-    return JSON.parse((await this.calls()).at(-1).body);
+    return (await this.bodies()).at(-1);
   }
 
   /** Wait until the platform has noticed that its only caller left. */

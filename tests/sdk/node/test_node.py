@@ -7,12 +7,14 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.process.serving import ServedTestCase
+from tests.sdk.private import INVOKE, PRIVATE_STUB, private_calls, private_settings
 
 HERE = Path(__file__).parent
 PATIENCE = 240.0
@@ -44,9 +46,15 @@ class LockTests(SynchronousTestCase):
 
 
 class NodeTests(ServedTestCase):
-    """One stub and two routers for all tests."""
+    """One stub and three routers for all tests."""
 
     routers: ClassVar = {"router": {}, "narrow": {"MAX_CONCURRENT_REQUESTS": "1"}}
+    stub_options: ClassVar = PRIVATE_STUB
+
+    @classmethod
+    def settings(cls, folder: Path, base: str) -> Mapping[str, Mapping[str, str]]:
+        """Return the settings of all routers."""
+        return {**super().settings(folder, base), "private": private_settings(folder, base)}
 
     @classmethod
     def reason_to_skip(cls) -> str | None:
@@ -66,6 +74,7 @@ class NodeTests(ServedTestCase):
                 "PATH": os.environ["PATH"],
                 "ROUTER_URL": self.address(),
                 "NARROW_ROUTER_URL": self.address("narrow"),
+                "PRIVATE_ROUTER_URL": self.address("private"),
                 "STUB_URL": f"http://127.0.0.1:{self.stub.port}",
             },
             capture_output=True,
@@ -77,6 +86,7 @@ class NodeTests(ServedTestCase):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assertGreater(counts["tests"], 0, done.stdout)
         self.assertEqual(counts["pass"], counts["tests"], done.stdout)
+        self.assertEqual(set(private_calls(self.stub.calls())), {INVOKE})
 
     def test_openai(self) -> None:
         """The official ``openai`` package."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
 from tests.process.serving import ServedTestCase
+from tests.sdk.private import INVOKE, PRIVATE_STUB, private_calls, private_settings
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -21,9 +23,15 @@ _SKIPPED = re.compile(r"\d+ (?:skipped|xfailed|deselected)")
 
 
 class SdkTests(ServedTestCase):
-    """One stub and two routers for all tests."""
+    """One stub and three routers for all tests."""
 
     routers: ClassVar = {"router": {}, "narrow": {"MAX_CONCURRENT_REQUESTS": "1"}}
+    stub_options: ClassVar = PRIVATE_STUB
+
+    @classmethod
+    def settings(cls, folder: Path, base: str) -> Mapping[str, Mapping[str, str]]:
+        """Return the settings of all routers."""
+        return {**super().settings(folder, base), "private": private_settings(folder, base)}
 
     @classmethod
     def reason_to_skip(cls) -> str | None:
@@ -44,6 +52,7 @@ class SdkTests(ServedTestCase):
                 "PATH": os.environ["PATH"],
                 "PYTHONDONTWRITEBYTECODE": "1",
                 "PYTHONPATH": str(ROOT),
+                "PRIVATE_ROUTER_URL": self.address("private"),
                 "ROUTER_URL": self.address(),
                 "STUB_URL": f"http://127.0.0.1:{self.stub.port}",
                 **{name: "1" for name in (_EVERY_BYTE,) if name in os.environ},
@@ -57,17 +66,22 @@ class SdkTests(ServedTestCase):
         self.assertEqual(done.returncode, 0, done.stdout)
         self.assertIsNone(_SKIPPED.search(done.stdout), done.stdout)
 
+    def run_either(self, name: str) -> None:
+        """Run a test file of both modes; in private mode nothing is sent in clear text."""
+        self.run_file(name)
+        self.assertEqual(set(private_calls(self.stub.calls())), {INVOKE})
+
     def test_openai(self) -> None:
         """The official ``openai`` package."""
-        self.run_file("test_openai.py")
+        self.run_either("test_openai.py")
 
     def test_langchain(self) -> None:
         """``langchain-openai``."""
-        self.run_file("test_langchain.py")
+        self.run_either("test_langchain.py")
 
     def test_litellm(self) -> None:
         """``litellm`` as a client."""
-        self.run_file("test_litellm.py")
+        self.run_either("test_litellm.py")
 
     def test_anthropic(self) -> None:
         """``anthropic`` on the messages endpoint."""

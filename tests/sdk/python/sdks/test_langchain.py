@@ -11,7 +11,7 @@ from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel
 
-from tests.sdk.python.sdks.served import ALIAS, BASE_URL, LIST, TRIP, Caller
+from tests.sdk.python.sdks.served import ALIAS, BASE_URL, LIST, TRIP, Caller, either
 
 
 class Trip(BaseModel):
@@ -26,24 +26,26 @@ def weather(city: str, days: int) -> str:
     return f"{city}, {days} days: rain"
 
 
-def made(model: str, **options: Any) -> tuple[Caller, ChatOpenAI]:
+def made(model: str, base_url: str = BASE_URL, **options: Any) -> tuple[Caller, ChatOpenAI]:
     """Return a caller and its client."""
-    caller = Caller()
-    return caller, ChatOpenAI(model=model, base_url=BASE_URL, api_key=caller.key, **options)
+    caller = Caller(base_url)
+    return caller, ChatOpenAI(model=model, base_url=base_url, api_key=caller.key, **options)
 
 
+@either
 @pytest.mark.parametrize("model", [ALIAS, LIST, "stub/ok"])
-def test_plain_and_streamed(model: str) -> None:
+def test_plain_and_streamed(base_url: str, model: str) -> None:
     """Alias, list and direct name give the same text, unary and streamed."""
-    _, chat = made(model)
+    _, chat = made(model, base_url)
     plain = chat.invoke("Hello").content
     assert "".join(str(each.content) for each in chat.stream("Hello")) == plain
     assert str(plain).startswith("Served by ")
 
 
-def test_async_and_batch() -> None:
+@either
+def test_async_and_batch(base_url: str) -> None:
     """Asynchronous calls, and a batch."""
-    _, chat = made(LIST)
+    _, chat = made(LIST, base_url)
 
     async def ask() -> str:
         return "".join([str(each.content) async for each in chat.astream("Hello")])
@@ -52,9 +54,10 @@ def test_async_and_batch() -> None:
     assert len({str(each.content) for each in chat.batch(["Hello"] * 5)}) == 1
 
 
-def test_tools() -> None:
+@either
+def test_tools(base_url: str) -> None:
     """A tool call is parsed, unary and streamed."""
-    caller, chat = made("stub/tool-call")
+    caller, chat = made("stub/tool-call", base_url)
     bound = chat.bind_tools([tool(weather)])
     streamed: Any = None
     for chunk in bound.stream("Hello"):
@@ -65,9 +68,10 @@ def test_tools() -> None:
     assert caller.body()["tools"][0]["function"]["name"] == "weather"
 
 
-def test_structured_output() -> None:
+@either
+def test_structured_output(base_url: str) -> None:
     """Structured output with a schema."""
-    _, chat = made("stub/structured")
+    _, chat = made("stub/structured", base_url)
     structured = chat.with_structured_output(Trip, method="json_schema")
     assert structured.invoke("Hello") == Trip(city="Oslo", days=3)
 

@@ -10,7 +10,7 @@ import litellm
 import pytest
 from litellm import exceptions
 
-from tests.sdk.python.sdks.served import ALIAS, BASE_URL, HELLO, LIST, TRIP, Caller
+from tests.sdk.python.sdks.served import ALIAS, BASE_URL, HELLO, LIST, TRIP, Caller, either
 
 
 def ask(model: str, caller: Caller | None = None, **options: Any) -> Any:
@@ -25,22 +25,25 @@ def words(stream: Any) -> str:
     return "".join(chunk.choices[0].delta.content or "" for chunk in stream)
 
 
+@either
 @pytest.mark.parametrize("model", [ALIAS, LIST, "stub/ok"])
-def test_plain_and_streamed(model: str) -> None:
+def test_plain_and_streamed(base_url: str, model: str) -> None:
     """Alias, list and direct name give the same text, unary and streamed."""
-    caller = Caller()
-    plain = ask(model, caller).choices[0].message.content
+    caller = Caller(base_url)
+    plain = ask(model, caller, api_base=base_url).choices[0].message.content
     assert plain.startswith("Served by ")
-    assert words(ask(model, caller, stream=True)) == plain
+    assert words(ask(model, caller, api_base=base_url, stream=True)) == plain
     assert LIST.split(",")[1] in caller.models() or model == ALIAS
 
 
-def test_async() -> None:
+@either
+def test_async(base_url: str) -> None:
     """Asynchronous calls, unary and streamed."""
+    key = Caller(base_url).key
 
     async def both() -> tuple[str, str]:
         asked: Any = {"model": f"openai/{LIST}", "messages": HELLO}
-        asked |= {"api_base": BASE_URL, "api_key": "fixture"}
+        asked |= {"api_base": base_url, "api_key": key}
         plain = await litellm.acompletion(**asked)
         stream = await litellm.acompletion(**asked, stream=True)
         said = [chunk.choices[0].delta.content or "" async for chunk in stream]
@@ -50,10 +53,12 @@ def test_async() -> None:
     assert plain == streamed
 
 
-def test_tools() -> None:
+@either
+def test_tools(base_url: str) -> None:
     """A tool call."""
     function = {"name": "weather", "parameters": {"type": "object", "properties": {}}}
-    answer = ask("stub/tool-call", tools=[{"type": "function", "function": function}])
+    tools = [{"type": "function", "function": function}]
+    answer = ask("stub/tool-call", Caller(base_url), api_base=base_url, tools=tools)
     (call,) = answer.choices[0].message.tool_calls
     assert call.function.name == "weather"
     assert litellm.utils.json.loads(call.function.arguments) == TRIP

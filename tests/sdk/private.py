@@ -1,0 +1,35 @@
+"""A stub and a router for SDKs in private mode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from stub_backend.demo.private import KIT, write_roots
+
+INVOKE = "/e2e/invoke"
+PRIVATE_STUB = ("--scenario-tee", f"--attestation-kit={KIT}")
+
+
+def private_settings(folder: Path, base: str) -> dict[str, str]:
+    """Return the settings of a router that encrypts each request; the stub is at `base`.
+
+    Tests share one key, as discovery is limited, so that nothing may depend on former requests.
+    """
+    return {
+        "PRIVATE": "always",
+        "PRIVATE_COLLATERAL_URL": base,
+        "PRIVATE_TEST_ROOTS": str(write_roots(folder)),
+        "LIST_RETRY_MS": "0",
+        "STICKY_TTL_SECS": "0",
+    }
+
+
+def private_calls(calls: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the paths of the calls by the key that the tests of private mode share."""
+    return [
+        each["path"]
+        for each in calls
+        if any(value.startswith("Bearer cpk_private-") for _name, value in each["headers"])
+    ]
