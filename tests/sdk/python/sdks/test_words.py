@@ -32,6 +32,7 @@ _ANTHROPIC: Mapping[int, type[anthropic.APIStatusError]] = {
 }
 _ANTHROPIC_TYPES: Mapping[int, str] = {
     401: "authentication_error",
+    402: "billing_error",
     403: "permission_error",
     404: "not_found_error",
     413: "request_too_large",
