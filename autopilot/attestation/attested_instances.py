@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Final, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -74,6 +75,15 @@ class _Wish:
     awaited: dict[str, Verdict] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _NoHope:
+    """The chutes without evidence, as of a number of changes, until a verdict ends."""
+
+    chutes: frozenset[str] = frozenset()
+    changes: int = -1
+    until: float = 0.0
+
+
 class AttestedInstances:
     """See `PrivateInstances`. ``parse`` reads a key, and raises ValueError for what is none."""
 
@@ -94,6 +104,7 @@ class AttestedInstances:
         self._basis = basis
         self._keys = KeyRing(parse)
         self._word = word
+        self._no_hope = _NoHope()
         self._behind: dict[Subject, Deferred[Verdict]] = {}
         self._stopped = False
 
@@ -126,8 +137,7 @@ class AttestedInstances:
         """See `PrivateInstances`."""
         places = (Place(client, chute) for chute in self._pool.chutes(client))
         ready = frozenset(place.chute for place in places if any(self._usable(place, ())))
-        chutes = self._verdicts.chutes()
-        return ChuteStanding(ready, frozenset(each for each in chutes if self._hopeless(each)))
+        return ChuteStanding(ready, self._hopeless())
 
     def nonce_refused(self, chute: str, client: bytes, attested: Attested) -> None:
         """See `PrivateInstances`."""
@@ -293,7 +303,17 @@ class AttestedInstances:
         ends = [each.until - now for each in known if each is not None and each.verified is None]
         return max(1.0, discovery, min(ends, default=0.0))
 
-    def _hopeless(self, chute: str) -> bool:
-        """Return whether all that is known of a chute is that it has no evidence."""
-        known = self._verdicts.of_chute(chute).values()
-        return bool(known) and all(each.found is NoEvidence.UNATTESTABLE for each in known)
+    def _hopeless(self) -> frozenset[str]:
+        """Return the chutes of which all that is known is that they have no evidence."""
+        now, kept = self._clock.seconds(), self._no_hope
+        if kept.changes == self._verdicts.changes and now < kept.until:
+            return kept.chutes
+        known = {each: self._verdicts.of_chute(each).values() for each in self._verdicts.chutes()}
+        hopeless = frozenset(
+            chute
+            for chute, verdicts in known.items()
+            if verdicts and all(each.found is NoEvidence.UNATTESTABLE for each in verdicts)
+        )
+        until = min((each.until for found in known.values() for each in found), default=inf)
+        self._no_hope = _NoHope(hopeless, self._verdicts.changes, until)
+        return hopeless

@@ -161,6 +161,8 @@ class Verdicts:
         self._sources = sources
         self._verified_seconds = verified_seconds
         self._judged = judged
+        self.changes = 0
+        """How often a verdict has come or gone, so that what rests on all need not look anew."""
         self._verdicts: dict[Subject, Verdict] = {}
         self._chutes: dict[str, set[Subject]] = {}
         self._flights: dict[Subject, _Flight] = {}
@@ -221,6 +223,7 @@ class Verdicts:
     def forget(self, subject: Subject) -> None:
         """Forget the verdict on a key, whose instance turned out to have another."""
         if self._verdicts.pop(subject, None) is not None:
+            self.changes += 1
             subjects = self._chutes[subject.chute]
             subjects.discard(subject)
             if not subjects:
@@ -228,6 +231,7 @@ class Verdicts:
 
     def forget_all(self) -> None:
         """Forget all verdicts, because measurements have changed that they rest on."""
+        self.changes += 1
         self._verdicts.clear()
         self._chutes.clear()
 
@@ -318,6 +322,7 @@ class Verdicts:
         # Forgotten first: a verdict that is renewed is the youngest one.
         self.forget(subject)
         if now < verdict.until:
+            self.changes += 1
             self._verdicts[subject] = verdict
             self._chutes.setdefault(subject.chute, set()).add(subject)
         return verdict

@@ -207,7 +207,14 @@ def _basis(
     basis = PrivateBasis(
         feed, cache, clock_check, missing, lambda: _tee_chutes(catalog()), config.pinned, roots
     )
-    return basis, cache.get
+
+    def get(platform: Platform) -> Deferred[str | None]:
+        # It is fetched on behind a question that gives up, which keeps others waiting.
+        return cache.get(platform).addTimeout(
+            config.attest_timeout, reactor, onTimeoutCancel=lambda _result, _seconds: None
+        )
+
+    return basis, get
 
 
 def _tee_chutes(catalog: Catalog | None) -> Collection[str]:

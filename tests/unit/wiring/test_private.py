@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from treq.testing import RequestTraversalAgent
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
@@ -134,6 +135,28 @@ class PrivateWiringTests(SynchronousTestCase):
         parts = self.made()
         self.platform.answers[f"/e2e/instances/{CHUTE}"] = _renewed(self.platform)
         self.assertIs(self.refused(parts).refusal, Refusal.COLLATERAL)
+
+    def test_slow_collateral(self) -> None:
+        """A question does not wait for Intel's data for longer than a request waits."""
+        parts = self.made()
+        ask, held = self.agent.request, list[Deferred[Any]]()
+
+        def request(method: bytes, url: bytes, *more: Any, **rest: Any) -> Any:
+            if b"/intel/" in url:
+                held.append(Deferred())
+                return held[-1]
+            return ask(method, url, *more, **rest)
+
+        self.patch(self.agent, "request", request)
+        waiting = parts.instances.acquire(CHUTE, b"client", "Bearer cpk_canary", (), None)
+        self.turns()
+        self.assertNoResult(waiting)
+        self.assertEqual(len(held), 1)
+        self.clock.advance(20)
+        self.turns()
+        error = self.failureResultOf(waiting, UnavailableError).value
+        assert isinstance(error, UnavailableError)
+        self.assertIs(error.refusal, Refusal.COLLATERAL)
 
     def test_unknown_registers(self) -> None:
         """Registers that the operator's file lacks are shown."""
