@@ -81,9 +81,14 @@ def collateral_urls(base: str, platform: Platform, evaluation: int | None = None
     return CollateralURLs(
         pck_crl=f"{sgx}/pckcrl?ca={platform.ca}&encoding=der",
         tcb_info=f"{tdx}/tcb?fmspc={platform.fmspc}&{which}",
-        qe_identity=f"{tdx}/qe/identity?{which}",
+        qe_identity=identity_url(base, which),
         root_crl=f"{sgx}/rootcacrl",
     )
+
+
+def identity_url(base: str, which: str = "update=standard") -> str:
+    """Return the URL of the one resource beside the root's list that is the same for platforms."""
+    return f"{base}/tdx/certification/v4/qe/identity?{which}"
 
 
 async def fetch_collateral(

@@ -7,6 +7,7 @@ fails changes nothing, so that Intel's service may be away until the data ends.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from datetime import datetime
 from math import inf
@@ -35,6 +36,7 @@ RETRY_SECONDS: Final = 60.0
 SHARE: Final = 1 / 3
 """Data is refreshed after this share of the time until the next update."""
 MAX_BYTES: Final = 1024 * 1024
+_NAME: Final = re.compile("collateral-([0-9A-F]{12})-([a-z]{1,16})[.]json")
 MAX_PLATFORMS: Final = 64
 """Which one a quote is of is read before it is verified."""
 
@@ -112,7 +114,9 @@ class CollateralCache:
         self._loop.clock = clock
 
     def start(self) -> None:
-        """Begin to refresh."""
+        """Begin to refresh, what a former run has kept too."""
+        for platform in self._files():
+            self._read(platform)
         self._loop.start(LOOK_SECONDS, now=False)
 
     def stop(self) -> None:
@@ -196,10 +200,15 @@ class CollateralCache:
         )
 
     @property
+    def has_data(self) -> bool:
+        """Whether there is data of any platform that had not ended when it came."""
+        now = self._wall()
+        return any(each.text(now) is not None and not each.late for each in self._kept.values())
+
+    @property
     def lacks(self) -> bool:
         """Whether data was asked for and could not be fetched, and there is none of another."""
-        now = self._wall()
-        return bool(self._kept) and all(each.text(now) is None for each in self._kept.values())
+        return bool(self._kept) and not self.has_data
 
     def _note(self, result: Fetched | Failure) -> None:
         """Log that the data cannot be fetched, and that it can again, once each."""
@@ -249,6 +258,14 @@ class CollateralCache:
             os.replace(scratch, path)
         except OSError:
             return
+
+    def _files(self) -> list[Platform]:
+        """Return the platforms whose data is in the directory."""
+        if self._folder is None:
+            return []
+        found = (_NAME.fullmatch(each.name) for each in self._folder.glob("collateral-*.json"))
+        named = [Platform(match[1], match[2]) for match in found if match is not None]
+        return sorted(named, key=lambda each: (each.fmspc, each.ca))[:MAX_PLATFORMS]
 
     def _path(self, platform: Platform) -> Path | None:
         named = fullmatch("[0-9A-F]{12}", platform.fmspc) and fullmatch("[a-z]{1,16}", platform.ca)

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from autopilot.attestation.clock_check import ClockCheck
 from autopilot.attestation.collateral_cache import CollateralCache
+from autopilot.attestation.collateral_probe import CollateralProbe
 from autopilot.attestation.measurements import Measurement
 from autopilot.attestation.measurements_feed import MeasurementsFeed
 from autopilot.attestation.missing_registers import MissingRegisters
@@ -32,6 +33,7 @@ class PrivateBasis:
         self,
         feed: MeasurementsFeed,
         collateral: CollateralCache,
+        probe: CollateralProbe,
         clock_check: ClockCheck,
         missing: MissingRegisters,
         chutes: Callable[[], Collection[str] | None],
@@ -40,6 +42,7 @@ class PrivateBasis:
     ) -> None:
         self._feed = feed
         self._collateral = collateral
+        self._probe = probe
         self._clock_check = clock_check
         self._missing = missing
         self._chutes = chutes
@@ -76,11 +79,13 @@ class PrivateBasis:
         self._running = True
         self._follow()
         self._collateral.start()
+        self._probe.start()
 
     def stop(self) -> None:
         """See `Basis`."""
         self._running = False
         self._feed.stop()
+        self._probe.stop()
         self._collateral.stop()
 
     def _follow(self) -> None:
@@ -122,7 +127,7 @@ class PrivateBasis:
             return "the catalog lists no model with a TEE"
         if all(_is_hopeless(chutes.get(each)) for each in listed):
             return "no instance of a model with a TEE has evidence"
-        if self._collateral.lacks:
+        if self._collateral.lacks or self._probe.failed:
             return "Intel's collateral could not be fetched"
         return None
 

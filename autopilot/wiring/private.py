@@ -182,7 +182,9 @@ def _basis(
 
     from autopilot.attestation import measurements_feed
     from autopilot.attestation.clock_check import ClockCheck
+    from autopilot.attestation.collateral import identity_url
     from autopilot.attestation.collateral_cache import CollateralCache
+    from autopilot.attestation.collateral_probe import CollateralProbe
     from autopilot.attestation.grace import fetch_in_grace
     from autopilot.attestation.measurements_feed import MeasurementsFeed
     from autopilot.attestation.private_basis import PUBLISHED, PrivateBasis
@@ -203,9 +205,19 @@ def _basis(
     feed = MeasurementsFeed(
         reactor, lambda: ask(f"{config.api_url}/servers/tee/measurements"), time.time, folder
     )
+    probe = CollateralProbe(
+        reactor, lambda: ask(identity_url(config.collateral_url)), lambda: cache.has_data
+    )
     roots = PUBLISHED if config.test_roots is None else TEST_ROOTS
     basis = PrivateBasis(
-        feed, cache, clock_check, missing, lambda: _tee_chutes(catalog()), config.pinned, roots
+        feed,
+        cache,
+        probe,
+        clock_check,
+        missing,
+        lambda: _tee_chutes(catalog()),
+        config.pinned,
+        roots,
     )
 
     def get(platform: Platform) -> Deferred[str | None]:

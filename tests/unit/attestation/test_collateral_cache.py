@@ -214,6 +214,17 @@ class FolderTests(CacheTestCase):
         names = [each.name for each in self.folder.iterdir()]
         self.assertEqual(names, ["collateral-B0C06F000000-platform.json"])
 
+    def test_known_at_start(self) -> None:
+        """What is in the directory is known from the start, without the first quote."""
+        self.fill()
+        self.folder.joinpath("collateral-unrelated.json").write_text("{}")
+        again = self.made()
+        self.assertTrue(again.has_data)
+        self.assertEqual(again.report().platforms, 1)
+        self.clock.advance(END - world.NOW)
+        late = self.made()
+        self.assertFalse(late.has_data)
+
     def test_ended(self) -> None:
         """Data that ended in the meantime is fetched at once; it is used if that fails."""
         self.fill()

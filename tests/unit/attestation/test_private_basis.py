@@ -13,6 +13,7 @@ from twisted.web.http_headers import Headers
 from autopilot.attestation.clock_check import ClockCheck
 from autopilot.attestation.collateral import CollateralError, Fetched, Platform
 from autopilot.attestation.collateral_cache import CollateralCache
+from autopilot.attestation.collateral_probe import CollateralProbe
 from autopilot.attestation.measurements_feed import MeasurementsFeed
 from autopilot.attestation.missing_registers import MissingRegisters
 from autopilot.attestation.private_basis import PrivateBasis
@@ -36,6 +37,8 @@ class PrivateBasisTests(SynchronousTestCase):
         self.chutes: list[str] | None = ["chute"]
         self.feed = MeasurementsFeed(self.clock, self.fetch_list, self.wall)
         self.cache = CollateralCache(self.clock, self.fetch_collateral, self.wall)
+        self.tries: list[Deferred[FetchedResponse]] = []
+        self.probe = CollateralProbe(self.clock, self.try_intel, lambda: self.cache.has_data)
         self.check = ClockCheck(self.wall)
         self.basis = self.made(None)
         self.basis.start()
@@ -46,6 +49,7 @@ class PrivateBasisTests(SynchronousTestCase):
         return PrivateBasis(
             self.feed,
             self.cache,
+            self.probe,
             self.check,
             MissingRegisters(),
             lambda: self.chutes,
@@ -61,6 +65,11 @@ class PrivateBasisTests(SynchronousTestCase):
         """Begin to fetch measurements."""
         self.lists.append(Deferred())
         return self.lists[-1]
+
+    def try_intel(self) -> Deferred[FetchedResponse]:
+        """Begin to try Intel's service."""
+        self.tries.append(Deferred())
+        return self.tries[-1]
 
     def fetch_collateral(self, platform: Platform) -> Deferred[Fetched]:
         """Begin to fetch collateral."""
@@ -132,6 +141,15 @@ class PrivateBasisTests(SynchronousTestCase):
         self.assertEqual(self.why_not(), "Intel's collateral could not be fetched")
         self.cache.get(Platform("00906ED50000", "platform"))
         self.collateral[-1].callback(Fetched(world.collateral()))
+        self.assertIsNone(self.why_not())
+
+    def test_untried_collateral(self) -> None:
+        """Before the first quote Intel's service is tried."""
+        self.measured()
+        self.tries[-1].callback(FetchedResponse(503, b""))
+        self.assertEqual(self.why_not(), "Intel's collateral could not be fetched")
+        self.clock.advance(60)
+        self.tries[-1].callback(FetchedResponse(200, b""))
         self.assertIsNone(self.why_not())
 
     def test_pinned(self) -> None:
