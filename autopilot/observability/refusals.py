@@ -78,6 +78,7 @@ class Refusals:
                 outcome=own_error(error.status),
                 endpoint=endpoint,
                 code=error.code,
+                key=error.key,
             )
         )
 

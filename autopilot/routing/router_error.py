@@ -17,6 +17,7 @@ class RouterError:
     after which a retry may succeed; None if that is unknown. ``tried`` lists the failed attempts if
     no candidate was left, so that the client does not try all of them again by itself. ``allow``
     lists the methods that the path supports. ``fields`` are further header fields.
+    ``key`` is the name of the operator's own key whose limit is the cause.
     """
 
     status: int
@@ -27,3 +28,4 @@ class RouterError:
     tried: bytes | None = None
     allow: bytes | None = None
     fields: tuple[tuple[bytes, bytes], ...] = ()
+    key: str | None = None

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 
 from autopilot.settings.certificates import is_readable_by_all
 from autopilot.settings.files.keys import KeysFile
+from autopilot.settings.files.platform_keys import PlatformKeysFile
 from autopilot.settings.network import is_loopback
 from autopilot.settings.proxies import has_effect
 from autopilot.settings.schema import DECLARED, Settings
@@ -24,9 +25,20 @@ def settings_warnings(settings: Settings) -> tuple[str, ...]:
         *_without_effect(settings),
         *_no_name_to_ask_for(settings),
         *_readable_key(settings),
+        *_readable_pool(settings),
         *_forgotten_budgets(settings),
         *_readable_prompts(settings),
     )
+
+
+def _readable_pool(settings: Settings) -> Iterator[str]:
+    """Yield the file of the platform's keys if every user of this host can read it."""
+    file = settings.chutes_api_keys_file
+    if isinstance(file, PlatformKeysFile) and is_readable_by_all(file.path):
+        yield (
+            f"CHUTES_API_KEYS_FILE: every user of this host can read {quoted(file.path)}; restrict"
+            " it with chmod o-r"
+        )
 
 
 def _forgotten_budgets(settings: Settings) -> Iterator[str]:

@@ -108,7 +108,7 @@ class OwnKeys:
         if error is None:
             return None
         self._refused(rules.name, error.code)
-        return with_fields(error, self.budgets.fields(rules))
+        return replace(error, fields=tuple(self.budgets.fields(rules)), key=rules.name)
 
     def _place(self, digest: bytes) -> bytes:
         return blake2b(digest, key=self._secret, digest_size=16).digest()

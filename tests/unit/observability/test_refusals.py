@@ -34,6 +34,12 @@ class RefusalsTests(SynchronousTestCase):
         """Return the lines logged so far."""
         return [formatEvent(event) for event in self.logged]
 
+    def test_key(self) -> None:
+        """A refusal for the limit of a key has the key's name."""
+        error = RouterError(429, "key_rate_limited", "Too many.", key="alice")
+        self.refusals.add("/v1/messages", error, "r")
+        self.assertEqual(self.records[-1].key, "alice")
+
     def flood(self, count: int, error: RouterError = _NO_KEY) -> int:
         """Refuse so many requests; return the number of new records."""
         before = len(self.records)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
+from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
@@ -11,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.settings import Settings, settings_warnings
 from autopilot.settings.files.keys import KeyEntry, KeysFile
+from autopilot.settings.files.platform_keys import PlatformKeysFile
 
 
 class SecondAttemptTests(SynchronousTestCase):
@@ -136,6 +138,20 @@ class ReadablePromptsTests(SynchronousTestCase):
         self.assertIn("LISTEN_ADDR=0.0.0.0:8080", text)
         self.assertIn("TLS_CERT_FILE", text)
         self.assertNotIn("\n", text)
+
+
+class PoolTests(SynchronousTestCase):
+    """The file of the platform's keys."""
+
+    def test_readable(self) -> None:
+        """One warning names a file that every user can read."""
+        with NamedTemporaryFile() as file:
+            Path(file.name).chmod(0o644)
+            given = {"chutes_api_keys_file": PlatformKeysFile(file.name), "require_key": "off"}
+            (text,) = settings_warnings(Settings(**given))  # type: ignore[arg-type]
+            self.assertIn("CHUTES_API_KEYS_FILE: every user of this host can read", text)
+            Path(file.name).chmod(0o640)
+            self.assertEqual(settings_warnings(Settings(**given)), ())  # type: ignore[arg-type]
 
 
 class BudgetTests(SynchronousTestCase):

@@ -80,6 +80,7 @@ class OwnKeysTests(SynchronousTestCase):
         assert error is not None
         self.assertEqual((error.status, error.code), (429, "key_rate_limited"))
         self.assertIn((b"x-ratelimit-remaining-requests", b"0"), error.fields)
+        self.assertEqual(error.key, "alice")
         unknown = self.keys.refusal(CHAT, by_name([(b"Authorization", b"x")]))
         assert unknown is not None
         self.assertEqual(unknown.fields, ())
