@@ -18,6 +18,7 @@ from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from stub_backend.demo.private import KIT, write_roots
 from stub_backend.demo.processes import HOST, Process, get_json, router, stub
 from tests.rigs.smoke.client import fetch_json
 
@@ -62,7 +63,8 @@ class StatusPageTests(SynchronousTestCase):
             raise SkipTest(missing)
         cls.folder = Path(tempfile.mkdtemp(prefix="browser-"))
         cls.stub, cls.router = _processes(cls.folder)
-        for model in ("chutesai/AutoPilot", "chutesai/AutoPilot", "nobody/nothing"):
+        names = ("chutesai/AutoPilot", "chutesai/AutoPilot", "nobody/nothing")
+        for model in (*names, "chutesai/AutoPilot-Private"):
             _ask(cls.router.port, model)
         cls.playwright = import_module("playwright.sync_api").sync_playwright().start()
         # Chromium's sandbox does not work for root.
@@ -195,6 +197,17 @@ class StatusPageTests(SynchronousTestCase):
         page.set_viewport_size({"width": 1300, "height": 900})
         self.assertFalse(hints.first.is_visible())
 
+    def test_private(self) -> None:
+        """The keys of a private request are on the page, with the word for a test's roots."""
+        page = self.live()
+        shown = page.inner_text("#private")
+        self.assertIn("PRIVATE=ask, test-roots", shown)
+        self.assertIn("nothing on this page is attested", shown)
+        self.assertEqual(page.locator("#private tbody tr").count(), 1)
+        self.assertIn("UpToDate", shown)
+        page.locator("#private").screenshot(path=PICTURES / "private.png")
+        self.assert_clean()
+
     def test_start_page(self) -> None:
         """The page at / fits every width, has no finding of axe, and copies its examples."""
         axe = import_module("axe_playwright_python.sync_playwright").Axe()
@@ -294,9 +307,15 @@ class StatusPageTests(SynchronousTestCase):
 
 
 def _processes(folder: Path) -> tuple[Process, Process]:
-    platform = stub(folder)
+    platform = stub(folder, 0, f"--attestation-kit={KIT}")
     platform.start()
-    ours = router(folder, platform.port)
+    ours = router(
+        folder,
+        platform.port,
+        PRIVATE="ask",
+        PRIVATE_COLLATERAL_URL=f"http://{HOST}:{platform.port}",
+        PRIVATE_TEST_ROOTS=str(write_roots(folder)),
+    )
     ours.start()
     until(lambda: _serves(ours.port))
     until(lambda: get_json(ours.port, "/status.json")["ready"])
@@ -350,6 +369,7 @@ def _ask(port: int, model: str) -> None:
     """Make one request and read its response."""
     body = json.dumps({"model": model, "messages": [{"role": "user", "content": "?"}]})
     connection = HTTPConnection(HOST, port, timeout=PATIENCE)
-    connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
+    fields = {"Content-Type": "application/json", "Authorization": "Bearer cpk_a.b.c"}
+    connection.request("POST", "/v1/chat/completions", body, fields)
     connection.getresponse().read()
     connection.close()
