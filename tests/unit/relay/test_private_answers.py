@@ -260,7 +260,7 @@ class UsageTests(PrivateRouterTestCase):
 
 
 class Spans:
-    """A trace that records what it is told."""
+    """A trace that records its calls."""
 
     def __init__(self) -> None:
         self.told: list[object] = []
