@@ -61,20 +61,6 @@ class KeysTests(ReloadTestCase):
         self.assertEqual(self.refused(b"ap-alice"), "key_rate_limited")
         self.assertEqual(self.get(b"/v1/models").status, 200)
 
-    def test_reload(self) -> None:
-        """Keys come and go with a reload; what a key has used stays."""
-        self.start(keys_file=str(self.path))
-        self.path.write_text(entry("bob", "ap-bob"))
-        self.change(keys_file=str(self.path))
-        self.assertEqual(self.refused(b"ap-alice"), "unknown_key")
-        browser = self.ask("acme/one", b"Authorization: Bearer ap-bob", stream=False)
-        self.platform.wire.says(whole(200, b'{"choices":[]}'))
-        self.assertEqual(browser.response.status, 200)
-        self.change(keys_file=None)
-        browser = self.ask("acme/one", b"Authorization: Bearer whoever", stream=False)
-        self.platform.wire.says(whole(200, b'{"choices":[]}'))
-        self.assertEqual(browser.response.status, 200)
-
 
 class RestartTests(ReloadTestCase):
     """Budgets beyond the life of a router."""
