@@ -38,7 +38,7 @@ from autopilot.relay.private_path import Chute
 from autopilot.routing.failure_reason import UNCONNECTED, FailureReason
 from autopilot.routing.private_errors import PrivateError, private_error
 from autopilot.routing.private_standing import NOTHING_KNOWN, PrivateStanding
-from autopilot.routing.retry_policy import RetryAction, RetryDecision
+from autopilot.routing.retry_policy import Reply, RetryAction, RetryDecision
 from autopilot.routing.why import FAILED, GONE
 
 if TYPE_CHECKING:
@@ -202,6 +202,10 @@ class PrivateExchange(Exchange, table=PRIVATE_TRANSITIONS):
         """Leave a model that has no attested instance, or none beside those that failed."""
         attempt = self._private_attempt
         if error.cause is Cause.UNAUTHORIZED:
+            lease = self._request.lease
+            if lease is not None and error.status is not None:
+                # Not this request, but the pool has to know.
+                lease.refused(Reply(error.status, "application/json"), b"", switches=False)
             return self._refuse(unauthorized(error.status), now)
         self._causes.add(error)
         reason = attempt.cause or reason_of(error)

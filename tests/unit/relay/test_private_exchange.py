@@ -483,6 +483,15 @@ class LentKeyTests(PrivateRouterTestCase):
                 self.assertNotIn(b"cpk_lent", client.down.body)
             self.assertEqual(sorted(numbers), ["1", "2"])
 
+    def test_discovery(self) -> None:
+        """A key with which no instance may be looked for rests as well."""
+        keys = [PlatformKey(f"p{at}", b"cpk_lent%d" % at, b"%016d" % at) for at in (1, 2)]
+        pool = self.proxy.key_pool = KeyPool(keys, self.clock.seconds, lambda: WALL_TIME)
+        for status, resting in ((403, 0), (402, 1), (401, 2)):
+            self.finds(UnavailableError(Cause.UNAUTHORIZED, status=status))
+            self.ask("a", stream=False)
+            self.assertEqual(len(pool.resting()), resting)
+
 
 class PathTests(PrivateRouterTestCase):
     """Private mode fails closed."""

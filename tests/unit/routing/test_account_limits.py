@@ -6,7 +6,7 @@ from math import inf
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.routing.account_limits import quota_left, read_limit
+from autopilot.routing.account_limits import quota_left, quota_resets, read_limit
 
 TOTAL, REMAINING = b"x-chutes-quota-total", b"x-chutes-quota-remaining"
 
@@ -34,6 +34,18 @@ class LimitTests(SynchronousTestCase):
             *(b"9" * 19, b"infinity", b"\xb2", "\u0663".encode(), b"0x10", b"1_000"),
         ):
             self.assertIsNone(read_limit(value), value)
+
+    def test_quota_resets(self) -> None:
+        """The time is one with an offset, in the body of a 402."""
+        for text, expected in (
+            (b'{"detail":{"quota_reset_timestamp":"2026-02-19T00:00:00+00:00"}}', 1_771_459_200.0),
+            (b'{"quota_reset_timestamp" : "2026-02-19T00:00:00Z"}', 1_771_459_200.0),
+            (b'{"quota_reset_timestamp":"2026-02-19T00:00:00"}', None),
+            (b'{"quota_reset_timestamp":"2026-99-19T00:00:00Z"}', None),
+            (b'{"quota_reset_timestamp":"tomorrow"}', None),
+            (b"{}", None),
+        ):
+            self.assertEqual(quota_resets(text), expected, text)
 
     def test_quota_left(self) -> None:
         """The share needs both numbers, and a quota."""
