@@ -69,6 +69,12 @@ class KeyReport(_Notice):
     arguments: ClassVar[list[tuple[bytes, Any]]] = [(b"report", String())]
 
 
+class EdgeNotice(_Notice):
+    """Both ways: calls of keys that a worker leases, and bans (`autopilot.state.edge_notes`)."""
+
+    arguments: ClassVar[list[tuple[bytes, Any]]] = [(b"note", String())]
+
+
 class Line(AMP):
     """One end of the connection between the parent and a worker.
 

@@ -24,6 +24,7 @@ from autopilot.service.supervisor import Supervisor
 from autopilot.service.worker_process import Processes, WorkerProcess
 from autopilot.settings import Settings
 from autopilot.settings.share import share
+from autopilot.state.edge_lease import EdgeLender
 from autopilot.web.status.collected_pages import CollectedPages
 from autopilot.wiring.role import Place, Role
 
@@ -72,6 +73,7 @@ class ParentService(AutopilotService):
             publisher=self._parts.publisher,
             hub=self._parts.hub,
             keys=self._parts.keys.ledger,
+            lender=EdgeLender(self._parts.governor),
             write=write,
         )
         self.supervisor = Supervisor(

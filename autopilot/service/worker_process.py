@@ -20,6 +20,7 @@ from autopilot.process.board import Board
 from autopilot.process.spawn import environment_without, spawn_module
 from autopilot.service.assignment import Assignment
 from autopilot.service.commands import Await, Drain, Draining, Line, Ready
+from autopilot.service.edge_link import LenderLink
 from autopilot.service.event_link import EventLink
 from autopilot.service.frames import Frames, Kind
 from autopilot.service.key_link import KeyLink
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from autopilot.feeds.feed_publisher import FeedPublisher, FeedReader
     from autopilot.process.acceptor import Acceptor
+    from autopilot.state.edge_lease import EdgeLender
     from autopilot.state.key_ledger import KeyLedger
     from autopilot.state.sharing.hub import Hub
 
@@ -52,7 +54,8 @@ class Processes:
 
     ``assign`` returns what a worker is to do, by its number and that of its slot. ``ready`` and
     ``ended`` are called with a process, and ``ended`` with how it ended. ``publisher`` sends them
-    the feeds, and they share the state of the ``hub``'s tables. ``write`` receives each
+    the feeds, and they share the state of the ``hub``'s tables. They lease calls of upstream keys
+    from the ``lender``. ``write`` receives each
     line of the workers' output; without it they write to this process's own.
     """
 
@@ -66,6 +69,7 @@ class Processes:
         publisher: FeedPublisher | None = None,
         hub: Hub | None = None,
         keys: KeyLedger | None = None,
+        lender: EdgeLender | None = None,
         write: Callable[[str], object] | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
@@ -76,6 +80,7 @@ class Processes:
         self._publisher = publisher
         self._hub = hub
         self._keys = keys
+        self._lender = lender
         self._write = write
         self._environ = environment_without(
             {name for setting in DECLARED for name in setting.spellings}, environ, sys.path
@@ -110,6 +115,8 @@ class Processes:
         child.assign(self._assign(number, slot))
         if self._publisher is not None:
             child.follow(self._publisher)
+        if self._lender is not None:
+            child.lend(self._lender)
         if self._hub is not None:
             child.join(self._hub)
             if self._keys is not None:
@@ -154,6 +161,7 @@ class WorkerProcess(ProcessProtocol):
         self._reader: FeedReader | None = None
         self._link: EventLink | None = None
         self._key_link: KeyLink | None = None
+        self._edge_link: LenderLink | None = None
         self._unfinished = {1: b"", 2: b""}
         self.ended: Callable[[str], None] = lambda how: None
         self.line = Line()
@@ -212,6 +220,10 @@ class WorkerProcess(ProcessProtocol):
         """Exchange with the process what clients use of the operator's own keys."""
         self._key_link = KeyLink(keys, self.line, new=True)
 
+    def lend(self, lender: EdgeLender) -> None:
+        """Lend the process calls of upstream keys."""
+        self._edge_link = LenderLink(lender, self.slot, self.line)
+
     @property
     def heartbeat(self) -> int:
         """See `Child`."""
@@ -268,7 +280,7 @@ class WorkerProcess(ProcessProtocol):
                 self._write_line(rest)
         self._acceptor.remove(self.slot)
         _read_rest(self.frames)
-        for leaving in (self._reader, self._link, self._key_link):
+        for leaving in (self._reader, self._link, self._key_link, self._edge_link):
             if leaving is not None:
                 leaving.close()
         for protocol in (self.line, self.frames):

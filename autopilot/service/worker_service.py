@@ -33,6 +33,7 @@ from autopilot.process.malloc import (
 from autopilot.process.systemd.sockets import Sockets
 from autopilot.service.assignment import Assignment, AssignmentError
 from autopilot.service.commands import Await, Drain, Draining, Line, Ready
+from autopilot.service.edge_link import lease_over
 from autopilot.service.event_link import EventLink
 from autopilot.service.frames import Frames, Kind
 from autopilot.service.key_link import KeyLink
@@ -40,6 +41,7 @@ from autopilot.service.lifecycle import AutopilotService, use_monotonic_clock
 from autopilot.service.log_output import log_outputs, own_log, unblocked
 from autopilot.service.reports import ParentAnswers
 from autopilot.service.worker_process import BOARD, COMMANDS, CONNECTIONS, FRAMES, adopt
+from autopilot.state.edge_lease import LeasingGovernor
 from autopilot.web.listener import Listener
 
 if TYPE_CHECKING:
@@ -122,6 +124,9 @@ class WorkerService(AutopilotService):
         assert hub is not None
         self._link = EventLink(hub, line)
         self._link.open()
+        governor = self._parts.governor
+        assert isinstance(governor, LeasingGovernor)
+        lease_over(line, governor)
         KeyLink(self._parts.keys.ledger, line)
 
     def learn(self, batch: bytes) -> None:

@@ -35,11 +35,13 @@ class Admission(Enum):
 class EdgeConfig:
     """The rules: ``most`` calls a minute for each key, infinite for no cap.
 
-    ``usual``: those of a key for which nothing was stated.
+    ``usual``: those of a key for which nothing was stated. ``burst`` is the share of a minute's
+    calls that may be made at once.
     """
 
     most: float = inf
     usual: float = USUAL_RATE
+    burst: float = 1.0
 
 
 class KeyStanding(NamedTuple):

@@ -93,6 +93,33 @@ class EdgeGovernor:
             account.stated = limit
             self._grant(account)
 
+    def now(self) -> float:
+        """Return the clock's time."""
+        return self._clock.seconds()
+
+    def put_back(self, key: bytes, calls: int) -> None:
+        """Take back calls that were drawn and not made."""
+        account = self._account(key)
+        account.bucket = token_bucket.put_back(account.bucket, calls)
+        if account.queue:
+            self._grant(account)
+
+    def has_plenty(self, key: bytes) -> bool:
+        """Return whether more than half of a key's burst may be sent at once."""
+        account, now = self._account(key), self._clock.seconds()
+        rate = self._rate(account)
+        half = token_bucket.available(account.bucket, rate, now) > rate.burst / 2
+        return half and not account.queue
+
+    def banned_for(self, key: bytes) -> float:
+        """Return how many seconds nothing is sent with a key from now on."""
+        now = self._clock.seconds()
+        return max(0.0, self._banned_until(self._account(key), now) - now)
+
+    def is_probing(self, permit: EdgePermit) -> bool:
+        """Return whether the call of a request shows whether a ban is over."""
+        return permit.account.prober is permit or self._address.prober is permit
+
     def standing(self, most: int) -> list[KeyStanding]:
         """Return the address and the keys of which something is to be seen, the latest first."""
         now, shown = self._clock.seconds(), [self._standing(self._address)]
@@ -125,7 +152,8 @@ class EdgeGovernor:
 
     def _rate(self, account: EdgeAccount) -> Rate:
         config, stated = self._config, account.stated
-        return Rate.of(min(config.most, config.usual if stated is None else stated))
+        rate = min(config.most, config.usual if stated is None else stated)
+        return Rate(rate, max(1.0, rate * config.burst))
 
     def _take(self, account: EdgeAccount, now: float) -> bool:
         """Take a token, if there is one."""
@@ -191,7 +219,7 @@ class EdgeGovernor:
             account.queue.remove(permit.conversation, permit)
             if not account.queue:
                 self._rest(account)
-        if account.prober is permit or self._address.prober is permit:
+        if self.is_probing(permit):
             # It saw nothing of the edge.
             self._end_probe(permit, is_over=False)
 
@@ -252,7 +280,7 @@ class EdgeGovernor:
 
     def answered(self, permit: EdgePermit) -> None:
         """Note that a request has got something else than the edge's page: a ban is over."""
-        if permit.account.prober is permit or self._address.prober is permit:
+        if self.is_probing(permit):
             self._end_probe(permit, is_over=True)
 
     def page(self, permit: EdgePermit, told: float | None) -> None:

@@ -49,7 +49,7 @@ from autopilot.routing.names import catalog_name
 from autopilot.routing.patterns import exact_names
 from autopilot.routing.private_mode import PrivateMode
 from autopilot.settings import Settings
-from autopilot.state.edge_limit import EdgeGovernor
+from autopilot.state.edge_counts import EdgeCounts
 from autopilot.state.sharing.hub import HubCounts
 from autopilot.upstream.endpoints import VerifiedEndpoints, trust_root
 from autopilot.upstream.pool import Pool
@@ -66,6 +66,7 @@ from autopilot.web.status.updates import LiveUpdates
 from autopilot.web.turns import Turns
 from autopilot.wiring import mapping
 from autopilot.wiring.agent import PlatformAgent
+from autopilot.wiring.edge import governor_of, rules_of
 from autopilot.wiring.face import no_parent, of_whole, pages_by_place, shared_now
 from autopilot.wiring.feeds import control_plane, jitter, role_instrument
 from autopilot.wiring.keys import Keys
@@ -157,8 +158,10 @@ class Parts:
         self.sharing = shared_store(role.place, settings, reactor, self.clock, trust, self.hub)
         if self.sharing is not None:
             self.metrics.instruments += self.sharing.instruments()
-        self.governor = EdgeGovernor(self.clock, mapping.edge(settings))
-        self.metrics.instruments += self.governor.counts.instruments()
+        self.governor = governor_of(role.place, settings, self.clock)
+        # What a parent lends is counted where it is used.
+        calls = EdgeCounts() if role.place is Place.PARENT else self.governor.counts
+        self.metrics.instruments += calls.instruments()
         self.ledger = ResourceLedger(mapping.resources(settings), mapping.trust(settings))
         endpoints = VerifiedEndpoints(reactor, trust, mapping.origins(settings))
         self.pool = Pool(
@@ -216,7 +219,7 @@ class Parts:
         self.settings = settings
         self._relaying = mapping.relay(settings)
         self.proxy.configure(self._relaying)
-        self.governor.configure(mapping.edge(settings))
+        self.governor.configure(rules_of(self.role.place, settings))
         self._note_routes()
         mapping.configure_state(self.tables, settings)
         self.ledger.configure(mapping.resources(settings), mapping.trust(settings))
