@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import socket
-from contextlib import closing, redirect_stdout
+from contextlib import closing, redirect_stderr, redirect_stdout
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import NoReturn
@@ -12,7 +12,7 @@ from typing import NoReturn
 from cryptography.x509 import load_pem_x509_certificates
 from twisted.trial.unittest import SynchronousTestCase
 
-from stub_backend.demo import private
+from stub_backend.demo import private, tour
 from stub_backend.demo.private import PrivateTour, Wire, check_requirements, write_roots
 from stub_backend.demo.processes import HOST, DemoError
 from stub_backend.demo.tap import Tap
@@ -115,3 +115,23 @@ class RequirementTests(SynchronousTestCase):
         error = self.assertRaises(DemoError, check_requirements)
         self.assertIn("make demo ARGS=--private", str(error))
         self.assertNotIn("\n", str(error))
+
+    def test_not_played(self) -> None:
+        """Without them nothing is started, and the line is the command's."""
+
+        def missing() -> NoReturn:
+            raise DemoError("a reason")
+
+        self.patch(private, "check_requirements", missing)
+        self.patch(tour, "stub", None)
+        self.patch(tour, "router", None)
+        said = io.StringIO()
+        with redirect_stdout(io.StringIO()), redirect_stderr(said):
+            status = tour.play(stay=False, port=0, in_private=True)
+        self.assertEqual((status, said.getvalue()), (1, "autopilot: the demo failed: a reason\n"))
+
+    def test_what_next(self) -> None:
+        """The request to try has a key, for which the stand-in lists instances."""
+        for staying, expected in ((True, "Bearer cpk_"), (False, "demo --private --stay")):
+            shown = tour.what_next(7, 8, staying=staying, by_make=False, options="--private ")
+            self.assertIn(expected, shown)
