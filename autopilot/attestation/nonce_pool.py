@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
@@ -68,12 +68,14 @@ class PoolError(Exception):
         self.status = status
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A pool: whose, and of which chute. ``client`` is a keyed hash of the client's key."""
 
-    client: bytes = field(repr=False)
+    client: bytes
     chute: str
+
+    def __repr__(self) -> str:
+        return f"Place(chute={self.chute!r})"
 
 
 @dataclass(frozen=True, slots=True)

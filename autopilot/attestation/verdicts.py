@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Collection, Generator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -71,12 +71,14 @@ class Verdict:
         return self.found if isinstance(self.found, Verified) else None
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(NamedTuple):
     """A key: of which chute, and as discovery wrote it."""
 
     chute: str
-    key: str = field(repr=False)
+    key: str
+
+    def __repr__(self) -> str:
+        return f"Subject(chute={self.chute!r})"
 
 
 Steps = Generator[None, None, Verified]
