@@ -10,10 +10,13 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable
 from time import monotonic_ns
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from benchmarks.poller import WOULD_BLOCK, Channel
-from benchmarks.wire import STAMP_DIGITS, Templates
+from benchmarks.wire import Templates
+
+if TYPE_CHECKING:
+    from benchmarks.sealed import SealedEvents
 
 _SLOT_NS: Final = 1_000_000
 # A stream is due at most 1.5 s ahead; the other slots are for the lag of an overloaded wheel.
@@ -29,14 +32,31 @@ _MOST_LAGS: Final = 1_000_000
 class Stream:
     """One stream: the number of events left, and the time of the next one."""
 
-    __slots__ = ("after", "before", "channel", "due", "ending", "interval", "left", "seat", "size")
+    __slots__ = (
+        "after",
+        "before",
+        "channel",
+        "due",
+        "interval",
+        "left",
+        "plain_ending",
+        "sealed",
+        "seat",
+    )
 
-    def __init__(self, channel: Channel, answer: Templates, rate: int, events: int) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        answer: Templates,
+        rate: int,
+        events: int,
+        sealed: SealedEvents | None = None,
+    ) -> None:
         self.channel = channel
         self.before = answer.event_before
         self.after = answer.event_after
-        self.ending = answer.ending
-        self.size = len(self.before) + STAMP_DIGITS + len(self.after)
+        self.plain_ending = answer.ending
+        self.sealed = sealed
         self.interval = max(_SLOT_NS, 1_000_000_000 // rate) if rate else 0
         self.left = events
         self.due = 0
@@ -45,7 +65,14 @@ class Stream:
     def event(self) -> bytes:
         """Return an event with the current time."""
         self.left -= 1
+        if self.sealed is not None:
+            return self.sealed.event(b"%020d" % monotonic_ns())
         return self.before + b"%020d" % monotonic_ns() + self.after
+
+    @property
+    def ending(self) -> bytes:
+        """The end of the stream."""
+        return self.plain_ending if self.sealed is None else self.sealed.ending()
 
 
 class Wheel:
@@ -132,7 +159,11 @@ class Wheel:
             stream.left = left - 1
             channel = stream.channel
             now = clock()
-            event = stream.before + b"%020d" % now + stream.after
+            sealed = stream.sealed
+            if sealed is None:
+                event = stream.before + b"%020d" % now + stream.after
+            else:
+                event = sealed.event(b"%020d" % now)
             try:
                 sent = 0 if channel.out else channel.send(event)
             except WOULD_BLOCK:
@@ -140,7 +171,7 @@ class Wheel:
             except OSError:
                 self._lost(channel)
                 continue
-            if sent != stream.size:
+            if sent != len(event):
                 channel.out += event[sent:]
                 self._stuck(channel)
             late(now - since)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from benchmarks.job import SILENT, STREAM, UNARY, UNARY_NEW, UPLOAD, Job
-from benchmarks.servers import AUTOPILOT, BEFORE, CADDY, DIRECT, LITELLM, NGINX, WORKERS
+from benchmarks.servers import AUTOPILOT, BEFORE, CADDY, DIRECT, LITELLM, NGINX, PRIVATE, WORKERS
 
 PLAIN: Final = "plain"
 TLS: Final = "tls"
@@ -29,6 +29,8 @@ HEADERS: Final = {"Authorization": "Bearer bench"}
 
 WORKERS_UNARY: Final = "workers-unary"
 WORKERS_STREAM: Final = "workers-stream"
+PRIVATE_UNARY: Final = "private-unary"
+PRIVATE_STREAM: Final = "private-stream"
 
 _UNITS = {UNARY: "request", UNARY_NEW: "request", UPLOAD: "request", STREAM: "event"}
 _OWN_DESCRIPTORS = 200
@@ -58,6 +60,9 @@ _MAIN: Final = (NO_PROXY, BEST, *_PEERS)
 _WAYS: Final = (NO_PROXY, BEST, Subject(AUTOPILOT, LIST), Subject(AUTOPILOT, ONE), *_PEERS)
 BY_WORKERS: Final = {count: Subject(name, ALIAS) for count, name in WORKERS.items()}
 _BY_WORKERS: Final = (NO_PROXY, BEST, *BY_WORKERS.values())
+NAMED: Final = Subject(AUTOPILOT, ONE)
+SEALED: Final = Subject(PRIVATE, ONE)
+_PRIVATE: Final = (NAMED, SEALED)
 _SMALL: Final = (NO_PROXY, BEST, Subject(LITELLM))
 
 
@@ -240,6 +245,26 @@ def table() -> tuple[Scenario, ...]:
             STREAM,
             _BY_WORKERS,
             400,
+            rate=50,
+            upstreams=(PLAIN,),
+            decides=True,
+        ),
+        # Nonces last for some 16,000 requests a minute, which is the budget of discoveries.
+        Scenario(
+            PRIVATE_UNARY,
+            "2 KB answers, closed loop, 8 connections, plain and private",
+            UNARY,
+            _PRIVATE,
+            8,
+            upstreams=(PLAIN,),
+            decides=True,
+        ),
+        Scenario(
+            PRIVATE_STREAM,
+            "200 streams × 50 events/s, plain and private",
+            STREAM,
+            _PRIVATE,
+            200,
             rate=50,
             upstreams=(PLAIN,),
             decides=True,

@@ -18,6 +18,7 @@ from typing import Final
 from autopilot.process.board import Board
 from benchmarks.accounting import cpu_seconds, memory, session_members
 from benchmarks.processes import HOST, PROJECT, Child, answers, free_port
+from benchmarks.sealed import write_roots
 
 AUTOPILOT: Final = "autopilot"
 BEFORE: Final = "before"
@@ -29,6 +30,8 @@ WORKERS: Final = {2: "2-workers", 4: "4-workers"}
 """The router with so many workers, all of them on the one core."""
 DIRECT: Final = "direct"
 """No proxy: the load connects to the upstream."""
+PRIVATE: Final = "private"
+"""The router in private mode."""
 
 LITELLM_BIN: Final = PROJECT / ".venv-litellm" / "bin"
 _PEERS = PROJECT / "benchmarks" / "peers"
@@ -161,7 +164,24 @@ def _twistd() -> Path:
     return Path(sys.executable).parent / "twistd"
 
 
-def _autopilot(place: Place, twistd: Path, reactor: str | None = None, workers: int = 1) -> Launch:
+def private_settings(upstream: Upstream, folder: Path) -> dict[str, str]:
+    """Return the settings of private mode, in the synthetic world of the upstream."""
+    return {
+        "PRIVATE": "always",
+        "API_BASE_URL": upstream.url,
+        "PRIVATE_COLLATERAL_URL": upstream.url,
+        "PRIVATE_TEST_ROOTS": str(write_roots(folder)),
+    }
+
+
+def _autopilot(
+    place: Place,
+    twistd: Path,
+    reactor: str | None = None,
+    workers: int = 1,
+    *,
+    private: bool = False,
+) -> Launch:
     base = place.upstream.url
     environment = {
         "LISTEN_ADDR": f"{HOST}:{place.port}",
@@ -174,6 +194,8 @@ def _autopilot(place: Place, twistd: Path, reactor: str | None = None, workers: 
         "MAX_CONCURRENT_REQUESTS": "100000",
         "CLIENT_MAX_SHARE": "1",
     }
+    if private:
+        environment |= private_settings(place.upstream, place.folder)
     if workers > 1:
         environment["WORKERS"] = str(workers)
     if place.upstream.ca_file is not None:
@@ -251,6 +273,7 @@ def proxies(reactor: str | None = None, before: Path | None = None) -> dict[str,
     own = _twistd()
     known = [
         Proxy(AUTOPILOT, own, lambda place: _autopilot(place, own, reactor)),
+        Proxy(PRIVATE, own, lambda place: _autopilot(place, own, reactor, private=True)),
         Proxy(NGINX, "nginx", _nginx),
         Proxy(CADDY, "caddy", _caddy),
         Proxy(LITELLM, LITELLM_BIN / "litellm", _litellm),

@@ -12,8 +12,12 @@ from benchmarks.scenarios import (
     BEST,
     BY_WORKERS,
     EARLIER,
+    NAMED,
     NO_PROXY,
     PLAIN,
+    PRIVATE_STREAM,
+    PRIVATE_UNARY,
+    SEALED,
     TLS,
     WORKERS_STREAM,
     WORKERS_UNARY,
@@ -128,6 +132,7 @@ def verdicts(results: Results) -> list[Verdict]:
         _limit("memory per silent stream", m.memory_per_stream(), 40, "KB"),
         *_against_litellm(m),
         *_workers(m),
+        *_private(m),
         *_against_before(m, results),
         _limit("start to readiness", m.probe("ready after"), 1.5, "s"),
         _limit("import autopilot", m.probe("import autopilot"), 0.5, "s"),
@@ -208,6 +213,16 @@ def _workers(m: Medians) -> list[Verdict]:
     found.append(
         _limit("proportional memory of each further worker", m.probe(FURTHER_WORKER), 45, "MB")
     )
+    return found
+
+
+def _private(m: Medians) -> list[Verdict]:
+    """Compare private mode with the plain path."""
+    found = []
+    for scenario, unit, most in ((PRIVATE_STREAM, "event", 25), (PRIVATE_UNARY, "request", 500)):
+        sealed, plain = (m.cpu(scenario, PLAIN, each.label) for each in (SEALED, NAMED))
+        more = None if sealed is None or plain is None else sealed - plain
+        found.append(_limit(f"CPU per sealed {unit}, over a plain one", more, most, "µs"))
     return found
 
 

@@ -25,6 +25,7 @@ from benchmarks.poller import (
     Poller,
     prepare_process,
 )
+from benchmarks.sealed import INVOKE, SealedEvents, SealedUpstream, sealed_reply
 from benchmarks.wire import STREAM_HEAD, Templates, Wanted, json_head, templates, wanted
 
 _BACKLOG = 4096
@@ -52,6 +53,7 @@ class Upstream:
         self._callers: dict[int, _Caller] = {}
         self._wheel = Wheel(self._await_room, self._drop, self._finish)
         self._templates: dict[bytes, Templates] = {}
+        self._sealed: SealedUpstream | None = None
         self._pages = {
             path: json_head("200 OK", len(body)) + body for path, body in feeds().items()
         }
@@ -119,20 +121,50 @@ class Upstream:
         if not incoming.head.startswith(b"POST "):
             self._send(caller, self._page(incoming.head))
             return
+        if incoming.head.startswith(INVOKE):
+            self._answer_sealed(caller)
+            return
         asked = wanted(incoming.body)
-        answer = self._templates.get(asked.model)
-        if answer is None:
-            answer = self._templates[asked.model] = templates(asked.model.decode())
+        answer = self._answer_of(asked)
         if asked.seed is None:
             stamp = b"%020d" % monotonic_ns()
             self._send(caller, answer.unary_before + stamp + answer.unary_after)
         else:
             self._begin(caller, answer, asked)
 
-    def _begin(self, caller: _Caller, answer: Templates, asked: Wanted) -> None:
-        stream = caller.stream = Stream(caller, answer, asked.seed or 0, max(1, asked.events))
+    def _answer_sealed(self, caller: _Caller) -> None:
+        incoming = caller.incoming
+        opened = self._private().opened(incoming.head, incoming.body)
+        answer = self._answer_of(opened.wanted)
+        if opened.wanted.seed is None:
+            self._send(caller, sealed_reply(answer, b"%020d" % monotonic_ns(), opened.key))
+        else:
+            self._begin(caller, answer, opened.wanted, SealedEvents(answer, opened.key))
+
+    def _private(self) -> SealedUpstream:
+        """Return the part for private mode, whose keys take a moment to read."""
+        if self._sealed is None:
+            self._sealed = SealedUpstream()
+        return self._sealed
+
+    def _answer_of(self, asked: Wanted) -> Templates:
+        answer = self._templates.get(asked.model)
+        if answer is None:
+            answer = self._templates[asked.model] = templates(asked.model.decode())
+        return answer
+
+    def _begin(
+        self,
+        caller: _Caller,
+        answer: Templates,
+        asked: Wanted,
+        sealed: SealedEvents | None = None,
+    ) -> None:
+        rate, events = asked.seed or 0, max(1, asked.events)
+        stream = caller.stream = Stream(caller, answer, rate, events, sealed)
         self._first_events += 1
-        if self._send(caller, STREAM_HEAD + stream.event()) and stream.interval:
+        first = b"" if sealed is None else sealed.first
+        if self._send(caller, STREAM_HEAD + first + stream.event()) and stream.interval:
             self._wheel.add(stream)
 
     def _finish(self, stream: Stream) -> None:
@@ -183,9 +215,11 @@ class Upstream:
 
     def _page(self, head: bytes) -> bytes:
         """Return a feed or the counters; `lag_p99_us` covers the events since the last request."""
-        path = head.split(b" ", 2)[1].partition(b"?")[0].decode()
+        target = head.split(b" ", 2)[1].decode()
+        path = target.partition("?")[0]
         if path != _STATS_PATH:
-            return self._pages.get(path) or json_head("404 Not Found", 0)
+            page = self._pages.get(path) or self._private().page(target)
+            return page or json_head("404 Not Found", 0)
         lags = sorted(self._wheel.lags)
         del self._wheel.lags[:]
         body = json.dumps(

@@ -19,6 +19,7 @@ from benchmarks.certificates import Certificates
 from benchmarks.feeds import feeds
 from benchmarks.incoming import Incoming
 from benchmarks.processes import HOST
+from benchmarks.sealed import Opened, SealedEvents, SealedUpstream, sealed_reply
 from benchmarks.wire import (
     STAMP_DIGITS,
     STREAM_HEAD,
@@ -28,6 +29,7 @@ from benchmarks.wire import (
     templates,
     wanted,
 )
+from stub_backend.e2e import INSTANCES
 
 _RECEIVE_BYTES: Final = 65536
 _STAMP: Final = b"0" * STAMP_DIGITS
@@ -36,11 +38,12 @@ _STAMP: Final = b"0" * STAMP_DIGITS
 class Backend:
     """The upstream server, with one thread per connection."""
 
-    def __init__(self, certificates: Certificates | None = None) -> None:
+    def __init__(self, certificates: Certificates | None = None, *, sealed: bool = False) -> None:
         self._tls = None if certificates is None else _context(certificates)
         self._pages = {
             path: json_head("200 OK", len(body)) + body for path, body in feeds().items()
         }
+        self._sealed = SealedUpstream(INSTANCES) if sealed else None
         self._turns: SimpleQueue[bool] = SimpleQueue()
         self._listener = socket.create_server((HOST, 0))
         self.port = int(self._listener.getsockname()[1])
@@ -93,8 +96,10 @@ class Backend:
         """Yield the parts of a response, each when it is to be sent."""
         method, path, _rest = incoming.head.split(b" ", 2)
         if method != b"POST":
-            page = self._pages.get(path.partition(b"?")[0].decode())
-            yield page or json_head("404 Not Found", 0)
+            yield self._page(path.decode())
+            return
+        if self._sealed is not None and path == b"/e2e/invoke":
+            yield from self._sealed_answer(self._sealed.opened(incoming.head, incoming.body))
             return
         request = wanted(incoming.body)
         answer = templates(request.model.decode())
@@ -102,6 +107,23 @@ class Backend:
             yield answer.unary_before + _STAMP + answer.unary_after
         else:
             yield from self._stream(answer, request)
+
+    def _page(self, target: str) -> bytes:
+        page = self._pages.get(target.partition("?")[0])
+        if page is None and self._sealed is not None:
+            page = self._sealed.page(target)
+        return page or json_head("404 Not Found", 0)
+
+    def _sealed_answer(self, opened: Opened) -> Iterator[bytes]:
+        answer = templates(opened.wanted.model.decode())
+        if opened.wanted.seed is None:
+            yield sealed_reply(answer, _STAMP, opened.key)
+            return
+        events = SealedEvents(answer, opened.key)
+        yield STREAM_HEAD + events.first + events.event(_STAMP)
+        while self._turns.get():
+            yield events.event(_STAMP)
+        yield events.ending()
 
     def _stream(self, answer: Templates, request: Wanted) -> Iterator[bytes]:
         event = answer.event_before + _STAMP + answer.event_after

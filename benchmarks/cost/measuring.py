@@ -48,7 +48,7 @@ def _measure_setup(
         folder = Path(name)
         certificates = issue(folder) if setup.tls else None
         tool = counting.tool(folder)
-        with Backend(certificates) as backend:
+        with Backend(certificates, sealed=setup.private) as backend:
             upstream = Upstream(backend.port, certificates.authority if certificates else None)
             with Router(python, tool, setup, upstream, folder) as router:
                 with Client(router.port) as client:

@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 from benchmarks.cost.launcher import MARK
 from benchmarks.cost.scenarios import Setup
 from benchmarks.processes import HOST, PROJECT, Child, Cores, answers, free_port
-from benchmarks.servers import Upstream
+from benchmarks.servers import Upstream, private_settings
 
 _START_PATIENCE: Final = 300.0  # in an emulator it takes a minute
 _MARK_PATIENCE: Final = 60.0
@@ -71,6 +71,7 @@ class Router:
                 **_settings(self.port, upstream),
                 **_QUIET,
                 **setup.settings,
+                **(private_settings(upstream, folder) if setup.private else {}),
                 **(tool.environment or {}),
             },
         )

@@ -23,16 +23,18 @@ _JSON_RECORDS: Final = {"LOG_SAMPLE": "1", "LOG_FORMAT": "json"}
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """One router process: its settings, and whether it reaches its upstream over TLS."""
+    """One router process: its settings, and whether its upstream has TLS, or seals."""
 
     name: str
     tls: bool
     settings: Mapping[str, str] = field(hash=False)
+    private: bool = False
 
 
 PLAIN: Final = Setup("plain", False, _RECORDS_OFF)
 TLS: Final = Setup("tls", True, _RECORDS_OFF)
 JSON: Final = Setup("json", False, _JSON_RECORDS)
+PRIVATE: Final = Setup("private", False, _RECORDS_OFF, private=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,14 @@ def scenarios() -> tuple[Scenario, ...]:
         *plain,
         Scenario("models", "models", PLAIN, _get("/v1/models")),
         *(Scenario(f"{name}-tls", kind, TLS, perform) for name, kind, perform in through_upstream),
+        *(
+            Scenario(f"private-{name}", f"private-{kind}", PRIVATE, perform)
+            for name, kind, perform in (
+                ("unary", "unary", _unary(DIRECT)),
+                ("stream", "stream", _streams(DIRECT)),
+                ("chunk", "chunk", _chunks(DIRECT)),
+            )
+        ),
         Scenario("json-record", "record", JSON, _unary(ALIAS), less=plain[0]),
     )
 
@@ -98,14 +108,14 @@ def _requests(request: bytes) -> Perform:
     return perform
 
 
-def _stream_request() -> bytes:
+def _stream_request(model: str) -> bytes:
     # The numbers only request a stream: the backend sends events when the client asks.
-    return chat_request(host=HOST, path=_CHAT, model=ALIAS, headers=HEADERS, seed=1, events=1)
+    return chat_request(host=HOST, path=_CHAT, model=model, headers=HEADERS, seed=1, events=1)
 
 
-def _streams() -> Perform:
+def _streams(model: str = ALIAS) -> Perform:
     """Return a unit that is a stream: its first event comes with the head, its end separately."""
-    request = _stream_request()
+    request = _stream_request(model)
 
     def perform(peers: Peers, units: int) -> None:
         for _ in range(units):
@@ -117,9 +127,9 @@ def _streams() -> Perform:
     return perform
 
 
-def _chunks() -> Perform:
+def _chunks(model: str = ALIAS) -> Perform:
     """Return a unit that is one more event of a stream."""
-    request = _stream_request()
+    request = _stream_request(model)
 
     def perform(peers: Peers, units: int) -> None:
         peers.client.send(request)

@@ -6,7 +6,12 @@ from dataclasses import replace
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.scenarios import WORKERS_STREAM, WORKERS_UNARY
+from benchmarks.scenarios import (
+    PRIVATE_STREAM,
+    PRIVATE_UNARY,
+    WORKERS_STREAM,
+    WORKERS_UNARY,
+)
 from benchmarks.targets import Verdict, verdicts
 from benchmarks.worker_probes import CONFINED, FURTHER_WORKER
 from tests.benchmarks.runs import ONE, run
@@ -95,6 +100,23 @@ class TargetTests(SynchronousTestCase):
                 "event, 4 workers": None,
             },
         )
+
+    def test_private(self) -> None:
+        """An event costs 25 µs more in private mode at most, and a request half a millisecond."""
+        for scenario, unit, costs in (
+            (PRIVATE_STREAM, "event", (0.0649, 0.0651)),
+            (PRIVATE_UNARY, "request", (0.5399, 0.5401)),
+        ):
+            name = f"CPU per sealed {unit}, over a plain one"
+            self.assertIsNone({v.measure: v.reached for v in verdicts(run())}[name])
+            for cost, reached in zip(costs, (True, False), strict=True):
+                results = run()
+                results.measurements += [
+                    replace(ONE, scenario=scenario, subject="autopilot, one model", cpu=0.04),
+                    replace(ONE, scenario=scenario, subject="private, one model", cpu=cost),
+                ]
+                found = {each.measure: each for each in verdicts(results)}
+                self.assertIs(found[name].reached, reached, cost)
 
     def test_figures_of_workers(self) -> None:
         """Two confined workers do 1.7 times the work of one; a further one has 45 MB at most."""
