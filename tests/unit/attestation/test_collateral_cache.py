@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot.attestation.collateral import CollateralError, Fetched, Platform
 from autopilot.attestation.collateral_cache import (
     LOOK_SECONDS,
+    MAX_BYTES,
     MAX_PLATFORMS,
     RETRY_SECONDS,
     CollateralCache,
@@ -225,6 +226,25 @@ class FolderTests(CacheTestCase):
         late = self.made()
         self.assertFalse(late.has_data)
 
+    def test_refresh_after_restart(self) -> None:
+        """Data from the directory is refreshed when it is due, and not before."""
+        self.fill()
+        self.cache.stop()
+        self.successResultOf(self.made().get(PLATFORM))
+        self.looked(DUE - LOOK_SECONDS)
+        self.assertEqual(len(self.asked), 1)
+        self.looked(LOOK_SECONDS)
+        self.assertEqual(len(self.asked), 2)
+
+    def test_folders(self) -> None:
+        """The directory is made with those above it, if it is missing."""
+        self.folder = self.folder / "above" / "it"
+        for text in (TEXT, TEXT + " "):
+            self.cache = self.made()
+            self.fill(text)
+            self.assertEqual(self.successResultOf(self.made().get(PLATFORM)), text)
+            (self.folder / "collateral-B0C06F000000-platform.json").unlink()
+
     def test_ended(self) -> None:
         """Data that ended in the meantime is fetched at once; it is used if that fails."""
         self.fill()
@@ -247,10 +267,14 @@ class FolderTests(CacheTestCase):
         self.unanswered(self.made(), PLATFORM)
 
     def test_unusable_files(self) -> None:
-        """A file that is not text, or cannot be written, is ignored."""
+        """A file that is not text, too large, or cannot be written, is ignored."""
         self.folder.mkdir()
         (self.folder / "collateral-B0C06F000000-platform.json").write_bytes(b"\xff")
         self.fill()
+        (self.folder / "collateral-B0C06F000000-platform.json").write_text(
+            TEXT.rjust(MAX_BYTES + 1)
+        )
+        self.unanswered(self.made(), PLATFORM)
         self.folder = Path(self.mktemp())
         self.folder.write_text("a file")
         self.cache = self.made()
