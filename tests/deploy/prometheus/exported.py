@@ -19,6 +19,7 @@ from autopilot.observability.workers import WorkerNow, WorkersNow, worker_instru
 from autopilot.routing.account_limits import LIMIT_FIELDS
 from autopilot.routing.usage import Usage
 from autopilot.settings import Settings
+from autopilot.state.edge_counts import EdgeCounts
 from tests.unit.observability.records import record
 
 # The labels that Prometheus adds to each sample, and the sample that it adds for each scrape.
@@ -48,6 +49,7 @@ def page() -> str:
     metrics.instruments += tuple(_of_workers())
     metrics.instruments += (*PrivateCounts().instruments(), *private_gauges(dict, lambda: 1.0))
     metrics.instruments += _of_keys()
+    metrics.instruments += EdgeCounts().instruments()
     return metrics.text().decode()
 
 
