@@ -142,11 +142,13 @@ class EvidencePoller:
         jitter: Callable[[], float],
         nonce: Callable[[], str],
         activity: Activity | None = None,
+        may_fetch: Callable[[], bool] = lambda: True,
     ) -> None:
         """Take a `fetch` of a model's evidence under a nonce, and a generator of nonces.
 
         `refresh` is the interval for one model in seconds; 0 disables the poller. `jitter` returns
-        a number in -1..1. The reading of evidence is noted in the `activity` of the reactor.
+        a number in -1..1. The reading of evidence is noted in the `activity` of the reactor. A
+        fetch that is due waits for the next poll unless `may_fetch`, which counts it, permits it.
         """
         self._clock = clock
         self._fetch = fetch
@@ -154,6 +156,7 @@ class EvidencePoller:
         self._refresh = refresh
         self._jitter = jitter
         self._nonce = nonce
+        self._may_fetch = may_fetch
         self._histories: dict[str, _History] = {}
         self._loop: LoopingCall | None = None
         self._in_flight: Deferred[None] | None = None
@@ -210,6 +213,8 @@ class EvidencePoller:
         self._forget_others(models)
         model = min(models, key=self._due_at, default=None)
         if model is None or self._due_at(model) > self._clock.seconds():
+            return succeed(None)
+        if not self._may_fetch():
             return succeed(None)
         return self._fetch_evidence(model, self._nonce())
 

@@ -1,9 +1,16 @@
-"""The account's governor of a process: that of the router, or one that leases from its parent's."""
+"""The account's governor of a process, and the router's own calls that it counts."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from twisted.internet.defer import Deferred, succeed
+
+from autopilot.http.fetch import FetchedResponse
+from autopilot.routing.edge_circuit import told_seconds
+from autopilot.routing.identity import Hasher, upstream_key
+from autopilot.routing.retry_policy import Reply, is_edge_limit
 from autopilot.state.edge_lease import LeasingGovernor, lending
 from autopilot.state.edge_limit import EdgeGovernor
 from autopilot.wiring import mapping
@@ -14,6 +21,9 @@ if TYPE_CHECKING:
 
     from autopilot.settings import Settings
     from autopilot.state.edge_account import EdgeConfig
+
+Ask = Callable[[str, str], Deferred[FetchedResponse]]
+"""Fetches a URL with an authorization."""
 
 
 def governor_of(place: Place, settings: Settings, clock: IReactorTime) -> EdgeGovernor:
@@ -26,3 +36,43 @@ def rules_of(place: Place, settings: Settings) -> EdgeConfig:
     """Return its rules: a parent keeps what its workers may hold out of its burst."""
     rules = mapping.edge(settings)
     return lending(rules) if place is Place.PARENT else rules
+
+
+class GovernedApi:
+    """The router's own calls of the management API, which count like those of its clients.
+
+    ``governed`` returns whether they are counted at present.
+    """
+
+    def __init__(
+        self, governor: EdgeGovernor, governed: Callable[[], bool], hasher: Hasher
+    ) -> None:
+        self._governor = governor
+        self._governed = governed
+        self._hasher = hasher
+
+    def may_fetch(self) -> bool:
+        """Return whether a call without a key may be made now; if so, it counts."""
+        return not self._governed() or self._governor.draw()
+
+    def paced(self, ask: Ask) -> Ask:
+        """Return ``ask`` for calls with keys of requests; one that may not be made gets a 429."""
+
+        def paced(url: str, authorization: str) -> Deferred[FetchedResponse]:
+            if not self._governed():
+                return ask(url, authorization)
+            key = upstream_key(authorization, None, None, self._hasher)
+            if not self._governor.draw(key):
+                return succeed(FetchedResponse(429, b""))
+            return ask(url, authorization).addCallback(self._note, key)
+
+        return paced
+
+    def _note(self, response: FetchedResponse, key: bytes) -> FetchedResponse:
+        """Begin a ban if the response is the edge's page."""
+        types = response.headers.getRawHeaders("content-type", [""])
+        seen = Reply(response.status, types[0].partition(";")[0].strip().lower())
+        if is_edge_limit(seen, response.body):
+            permit = self._governor.permit(key, lambda: None)
+            self._governor.page(permit, told_seconds(None, response.body))
+        return response

@@ -66,7 +66,7 @@ from autopilot.web.status.updates import LiveUpdates
 from autopilot.web.turns import Turns
 from autopilot.wiring import mapping
 from autopilot.wiring.agent import PlatformAgent
-from autopilot.wiring.edge import governor_of, rules_of
+from autopilot.wiring.edge import GovernedApi, governor_of, rules_of
 from autopilot.wiring.face import no_parent, of_whole, pages_by_place, shared_now
 from autopilot.wiring.feeds import control_plane, jitter, role_instrument
 from autopilot.wiring.keys import Keys
@@ -184,7 +184,10 @@ class Parts:
         self.publisher = (
             FeedPublisher(self.clock, self.control) if role.place is Place.PARENT else None
         )
-        self.attestation = self._attestation(reactor, agent)
+        api = GovernedApi(
+            self.governor, lambda: mapping.governs_api(self.settings), Hasher(role.hash_key)
+        )
+        self.attestation = self._attestation(reactor, agent, api.may_fetch)
         self.private_counts = PrivateCounts()
         self.private = private_parts(
             settings,
@@ -193,6 +196,7 @@ class Parts:
             lambda: self.control.snapshot.catalog,
             self.private_counts,
             role.place,
+            api.paced,
         )
         self.metrics.instruments += private_instruments(self.private, self.private_counts)
         self._refusals = Refusals(
@@ -426,7 +430,9 @@ class Parts:
         forwards = rules.unknown_models == "forward"
         self._routes_log.note(self.control.snapshot.catalog, rules.routes, forwards=forwards)
 
-    def _attestation(self, reactor: Any, agent: IAgent) -> EvidencePoller:
+    def _attestation(
+        self, reactor: Any, agent: IAgent, may_fetch: Callable[[], bool]
+    ) -> EvidencePoller:
         settings = self.settings
         fetcher = Fetcher(
             agent, reactor, evidence_parser.TIMEOUT_SECONDS, evidence_parser.MAX_BYTES
@@ -444,6 +450,7 @@ class Parts:
             jitter,
             lambda: secrets.token_hex(32),
             self.hold_watch.activity,
+            may_fetch,
         )
 
     def _tracer(self, reactor: Any, traces: TracerProvider | None) -> Tracer | None:

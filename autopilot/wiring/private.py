@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from autopilot.routing.catalog import Catalog
     from autopilot.settings import Settings
     from autopilot.web.status.private import PrivateNow
+    from autopilot.wiring.edge import Ask
 
 _log = Logger()
 
@@ -91,10 +92,12 @@ def private_parts(
     catalog: Callable[[], Catalog | None],
     counts: PrivateCounts,
     place: Place = Place.SINGLE,
+    paced: Callable[[Ask], Ask] = lambda ask: ask,
 ) -> PrivateParts | None:
     """Return what private mode needs, or None if it is off.
 
     Without its packages no request gets an instance. A worker asks its parent for instances.
+    ``paced`` returns what counts the calls with keys of requests.
     """
     if settings.private == "off":
         return None
@@ -106,7 +109,7 @@ def private_parts(
         return PrivateParts(_without_library(place), can_seal=False)
     if place is Place.WORKER:
         return _of_worker(reactor)
-    return _with_library(mapping.private(settings), reactor, agent, catalog, counts)
+    return _with_library(mapping.private(settings), reactor, agent, catalog, counts, paced)
 
 
 def _without_library(place: Place) -> PrivateInstances:
@@ -135,6 +138,7 @@ def _with_library(
     agent: IAgent,
     catalog: Callable[[], Catalog | None],
     counts: PrivateCounts,
+    paced: Callable[[Ask], Ask],
 ) -> PrivateParts:
     from autopilot.attestation.attested_instances import AttestedInstances
     from autopilot.attestation.judging import Judge, parse_key, policy_of
@@ -148,7 +152,7 @@ def _with_library(
     missing = MissingRegisters()
     judge = Judge(policy_of(config), missing.note)
     fetcher = Fetcher(agent, reactor, config.attest_timeout, MAX_BODY_BYTES)
-    source = PlatformSource(fetcher.ask, config.api_url)
+    source = PlatformSource(paced(fetcher.ask), config.api_url)
     basis, collateral = _basis(config, reactor, agent, catalog, missing)
     sources = Sources(
         evidence=source.evidence,

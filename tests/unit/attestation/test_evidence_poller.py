@@ -80,6 +80,8 @@ class AttestationTestCase(SynchronousTestCase):
         globalLogPublisher.addObserver(self.events)
         self.addCleanup(globalLogPublisher.removeObserver, self.events)
 
+    permitted = True
+
     def made(self, refresh: float) -> EvidencePoller:
         """Return a poller with this interval."""
         numbers = count()
@@ -91,6 +93,7 @@ class AttestationTestCase(SynchronousTestCase):
             lambda: self.jitter,
             lambda: f"{next(numbers):064x}",
             self.activity,
+            lambda: self.permitted,
         )
 
     def fetch(self, model: Model, nonce: str) -> Deferred[FetchedResponse]:
@@ -122,6 +125,16 @@ class PaceTests(AttestationTestCase):
         self.assertEqual(self.asked, [])
         self.passes(600)
         self.assertEqual(self.asked, [(30.0, "tee/one"), (60.0, "tee/two")])
+
+    def test_not_permitted(self) -> None:
+        """A fetch that is not permitted waits for a poll at which it is."""
+        self.permitted = False
+        self.attestation.start()
+        self.passes(100)
+        self.assertEqual((self.asked, self.state()), ([], "not-fetched"))
+        self.permitted = True
+        self.passes(60)
+        self.assertEqual([name for _, name in self.asked], ["tee/one", "tee/two"])
 
     def test_activity(self) -> None:
         """The reading of evidence is noted for the watch on the reactor."""

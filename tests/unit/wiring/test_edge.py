@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.http_headers import Headers
 
+from autopilot.http.fetch import FetchedResponse
+from autopilot.routing.identity import Hasher, upstream_key
 from autopilot.settings import Settings
+from autopilot.state.edge_account import EdgeConfig
 from autopilot.state.edge_lease import LeasingGovernor
 from autopilot.state.edge_limit import EdgeGovernor
-from autopilot.wiring.edge import governor_of, rules_of
+from autopilot.wiring.edge import GovernedApi, governor_of, rules_of
 from autopilot.wiring.role import Place
 
 
@@ -26,3 +31,49 @@ class EdgeTests(SynchronousTestCase):
             self.assertIs(type(governor_of(place, settings, Clock())), kind)
             rules = rules_of(place, settings)
             self.assertAlmostEqual(rules.most * rules.burst, burst)
+
+
+class GovernedApiTests(SynchronousTestCase):
+    """The router's own calls."""
+
+    def setUp(self) -> None:
+        """Permit two calls a minute."""
+        self.governor = EdgeGovernor(Clock(), EdgeConfig(2.0, 2.0))
+        self.governed = True
+        self.api = GovernedApi(self.governor, lambda: self.governed, Hasher(b"k"))
+        self.asked: list[tuple[str, str]] = []
+        self.answer = FetchedResponse(200, b"{}")
+        self.ask = self.api.paced(self.fetch)
+
+    def fetch(self, url: str, authorization: str) -> Deferred[FetchedResponse]:
+        """Answer a call."""
+        self.asked.append((url, authorization))
+        return succeed(self.answer)
+
+    def test_without_a_key(self) -> None:
+        """Evidence counts to the address, and waits without a token."""
+        self.assertEqual([self.api.may_fetch() for _ in range(3)], [True, True, False])
+        self.governed = False
+        self.assertTrue(self.api.may_fetch())
+
+    def test_with_a_key(self) -> None:
+        """A discovery counts to the key of its request, whose own calls it leaves fewer of."""
+        for status in (200, 200, 429):
+            response = self.successResultOf(self.ask("u", "Bearer x"))
+            self.assertEqual(response.status, status)
+        self.assertEqual(self.asked, [("u", "Bearer x")] * 2)
+        key = upstream_key("x", None, None, Hasher(b"k"))
+        self.assertFalse(self.governor.draw(key))
+        self.assertTrue(self.api.may_fetch())
+        self.governed = False
+        self.assertEqual(self.successResultOf(self.ask("u", "Bearer x")).status, 200)
+
+    def test_page(self) -> None:
+        """The edge's page bans the key; another 429 does not."""
+        self.answer = FetchedResponse(429, b'{"detail":"Rate limit exceeded"}')
+        self.successResultOf(self.ask("u", "x"))
+        self.assertEqual(self.governor.banned, 0)
+        self.answer = FetchedResponse(429, b"<html>", Headers({"Content-Type": ["text/html"]}))
+        self.successResultOf(self.ask("u", "x"))
+        self.assertEqual(self.governor.banned, 1)
+        self.assertEqual(self.successResultOf(self.ask("u", "x")).body, b"")
