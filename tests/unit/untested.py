@@ -18,7 +18,6 @@ REASONS: Final[dict[str, str]] = {
     "attestation/first_verified.py": _INSTANCES,
     "attestation/instance_answers.py": "attestation/test_asked_instances.py asks it",
     "attestation/judging.py": "wiring/test_private.py judges evidence with it",
-    "attestation/key_ring.py": _INSTANCES,
     "attestation/private_report.py": _VALUE,
     "attestation/private_wire.py": _VALUE,
     "attestation/verdict.py": _VALUE,

@@ -7,7 +7,12 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.attestation.instances import DiscoveredInstance, DiscoveryError, parse_discovery
+from autopilot.attestation.instances import (
+    MAX_KEY_CHARACTERS,
+    DiscoveredInstance,
+    DiscoveryError,
+    parse_discovery,
+)
 from tests.unit.attestation.platform import INSTANCES, Platform
 
 ID, OTHER = INSTANCES["A"], INSTANCES["B"]
@@ -48,6 +53,7 @@ class DiscoveryTests(SynchronousTestCase):
             entry(instance_id="../x"),
             entry(instance_id=ID + "\n"),
             entry(e2e_pubkey=5),
+            entry(e2e_pubkey="k" * (MAX_KEY_CHARACTERS + 1)),
             entry(nonces="abcdefgh"),
             {"instance_id": OTHER},
         )

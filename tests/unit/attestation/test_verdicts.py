@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Sequence
+from dataclasses import replace
+from functools import partial
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import Clock
@@ -359,6 +361,10 @@ class FlightTests(VerdictTestCase):
         self.assertIsNone(self.verdicts.known(Subject("chute", B.key)))
 
 
+def _last(rows: list[tuple[Measurement, ...]]) -> tuple[Measurement, ...]:
+    return rows[-1]
+
+
 class RenewTests(VerdictTestCase):
     """A verdict that still counts while the key is asked about again."""
 
@@ -393,6 +399,23 @@ class RenewTests(VerdictTestCase):
         self.genuine()
         self.assertIs(self.known(), self.successResultOf(waiting))
         self.assertEqual(self.known().until, 1600)
+
+    def test_rows_change(self) -> None:
+        """Evidence whose row is withdrawn while it is verified is refused, if the row is gone."""
+        for later, found in (
+            (world.rows(), Verified),
+            (world.rows()[1:], Refusal),
+        ):
+            rows = [world.rows()]
+            sources = replace(self.verdicts._sources, measurements=partial(_last, rows))
+            waiting = Verdicts(self.clock, sources).judge("chute", A, BEARER)
+            evidence = world.make(self.asked[-1][1], "A")
+            self.answers[-1].callback(json.dumps(evidence).encode())
+            self.turn()
+            self.assertNoResult(waiting)
+            rows.append(later)
+            self.turns()
+            self.assertIsInstance(self.found(waiting), found)
 
     def test_refused(self) -> None:
         """A refusal takes the place of the former verdict at once."""
