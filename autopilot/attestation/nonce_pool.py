@@ -251,10 +251,10 @@ class NoncePool:
                 refused.errback(refusal)
                 return refused
             flight = self._flights[place] = _Flight()
-            waiting = self._joined(place, flight)
+            waiting = self._joined(flight)
             self._begin(place, flight, authorization)
             return waiting
-        return self._joined(place, flight)
+        return self._joined(flight)
 
     def close(self) -> None:
         """Cancel the discoveries under way, and forget everything."""
@@ -264,7 +264,7 @@ class NoncePool:
         self._stocks.clear()
         self._chutes.clear()
 
-    def _joined(self, place: Place, flight: _Flight) -> Deferred[None]:
+    def _joined(self, flight: _Flight) -> Deferred[None]:
         def cancelled(waiting: Deferred[None]) -> None:
             flight.waiting.remove(waiting)
             if not flight.waiting and flight.fetching is not None:

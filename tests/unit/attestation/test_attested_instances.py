@@ -8,10 +8,16 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.attestation.attested_instances import CONSIDERED, YOUNG_SECONDS
+from autopilot.attestation.attested_instances import (
+    CONSIDERED,
+    YOUNG_SECONDS,
+    AttestedInstances,
+)
 from autopilot.attestation.instances import DiscoveredInstance, Discovery
 from autopilot.attestation.nonce_pool import PoolError, PoolFault
 from autopilot.attestation.private_instances import (
+    ATTESTED,
+    TEST_ROOTS,
     Attested,
     Cause,
     PrivateInstances,
@@ -19,7 +25,8 @@ from autopilot.attestation.private_instances import (
 )
 from autopilot.attestation.verdict import Refusal
 from autopilot.attestation.verdicts import NoEvidence
-from tests.unit.attestation.judged import BEARER, CHUTE, CLIENT, NO_KEY, Bench, listed
+from tests.unit.attestation.fake_instances import FOUND
+from tests.unit.attestation.judged import BEARER, CHUTE, CLIENT, NO_KEY, Bench, listed, parse
 
 
 class BenchTestCase(SynchronousTestCase):
@@ -57,6 +64,7 @@ class AcquireTests(BenchTestCase):
         attested = self.successResultOf(waiting)
         self.assertEqual((attested.instance_id, attested.key.text), ("c", "key of c"))
         self.assertEqual((attested.nonce[:3], attested.since), ("1-c", 5))
+        self.assertEqual((attested.verified, attested.word), (FOUND, ATTESTED))
         self.assertEqual(self.bench.keys, [BEARER] * 4)
 
     def test_at_once(self) -> None:
@@ -120,6 +128,17 @@ class AcquireTests(BenchTestCase):
         error = self.error(waiting)
         self.assertEqual((error.cause, error.refusal), (Cause.REFUSED, Refusal.BINDING_KEY))
         self.assertEqual(self.successResultOf(self.bench.acquire()).key.text, "key of a")
+
+    def test_word(self) -> None:
+        """With other roots nothing is called attested."""
+        bench = self.bench
+        service = AttestedInstances(
+            bench.clock, bench.pool, bench.verdicts, bench.basis, parse, TEST_ROOTS
+        )
+        waiting = service.acquire(CHUTE, CLIENT, BEARER, (), None)
+        bench.discover("a")
+        bench.answer("a")
+        self.assertEqual(self.successResultOf(waiting).word, TEST_ROOTS)
 
     def test_no_key(self) -> None:
         """An instance to whose key nothing can be sealed is never asked for evidence."""

@@ -211,6 +211,12 @@ class NonceTests(PoolTestCase):
         self.assertIsNone(self.pool.take(Place(b"0", "chute")))
         for number in (1, MAX_POOLS):
             self.assertIsNotNone(self.pool.take(Place(b"%d" % number, "chute")))
+        # A pool that is filled again is the youngest one.
+        self.clock.advance(60)
+        for number in (2, MAX_POOLS + 1, MAX_POOLS + 2):
+            place = Place(b"%d" % number, "chute")
+            self.fill(place, discovery(1, 1, MAX_POOLS + number, 1e9))
+        self.assertEqual(self.pool.left(Place(b"2", "chute")), 1)
 
     def test_representations(self) -> None:
         """No representation shows a nonce or whose it is."""

@@ -100,6 +100,7 @@ class VerdictTestCase(SynchronousTestCase):
     def turn(self) -> None:
         """Let one turn of the reactor pass: what is scheduled in it runs in the next one."""
         (call,), self.clock.calls = self.clock.calls, []
+        self.assertEqual(call.getTime(), self.clock.seconds())
         call.func(*call.args, **call.kw)
 
     def found(self, waiting: Deferred[Verdict]) -> Verified | Refusal | NoEvidence:
@@ -268,6 +269,14 @@ class AgeTests(VerdictTestCase):
         self.genuine()
         verdict = self.successResultOf(waiting)
         self.assertEqual(verdict.until - verdict.since, 5.0)
+
+    def test_aged_are_dropped(self) -> None:
+        """Verdicts that have aged are dropped with the next one, though none asks for them."""
+        for chute in ("chute", "other chute"):
+            self.verdicts.judge(chute, A, BEARER)
+            self.answers[-1].errback(NoEvidenceError(NoEvidence.UNANSWERED))
+            self.assertEqual(tuple(self.verdicts.chutes()), (chute,))
+            self.clock.advance(60)
 
     def test_bounded(self) -> None:
         """The number of verdicts is bounded: the oldest gives way."""
