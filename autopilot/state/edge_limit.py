@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import islice
 from math import ceil, inf
 from typing import TYPE_CHECKING, Final
 
@@ -35,6 +36,7 @@ _STATED_FOR: Final = 3600.0
 _BANNED_KEYS: Final = 3
 _BANNED_WITHIN: Final = 60.0
 _PINNED_SKIPPED: Final = 8
+_EXAMINED: Final = 2000
 
 
 class EdgeGovernor:
@@ -123,7 +125,7 @@ class EdgeGovernor:
     def standing(self, most: int) -> list[KeyStanding]:
         """Return the address and the keys of which something is to be seen, the latest first."""
         now, shown = self._clock.seconds(), [self._standing(self._address)]
-        for account in reversed(self._accounts.values()):
+        for account in islice(reversed(self._accounts.values()), _EXAMINED):
             if len(shown) > most:
                 break
             rate = self._rate(account)

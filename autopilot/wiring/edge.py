@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import Deferred, succeed
 
@@ -13,6 +13,7 @@ from autopilot.routing.identity import Hasher, upstream_key
 from autopilot.routing.retry_policy import Reply, is_edge_limit
 from autopilot.state.edge_lease import LeasingGovernor, lending
 from autopilot.state.edge_limit import EdgeGovernor
+from autopilot.web.status.edge import EdgeNow
 from autopilot.wiring import mapping
 from autopilot.wiring.role import Place
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
     from autopilot.settings import Settings
     from autopilot.state.edge_account import EdgeConfig
+
+MOST_SHOWN: Final = 1000
+"""Keys that the page looks at, those used last."""
 
 Ask = Callable[[str, str], Deferred[FetchedResponse]]
 """Fetches a URL with an authorization."""
@@ -76,3 +80,18 @@ class GovernedApi:
             permit = self._governor.permit(key, lambda: None)
             self._governor.page(permit, told_seconds(None, response.body))
         return response
+
+
+def edge_now(governor: EdgeGovernor, settings: Settings) -> EdgeNow | None:
+    """Return what the page shows of the governor; None if nothing is governed."""
+    if not mapping.governed(settings):
+        return None
+    address, *keys = governor.standing(MOST_SHOWN)
+    banned = [each.banned_for for each in keys if each.banned_for]
+    return EdgeNow(
+        governor.waiting,
+        len(banned),
+        max(banned, default=0.0),
+        address.banned_for,
+        min((int(each.available) for each in keys), default=None),
+    )

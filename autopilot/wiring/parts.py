@@ -66,7 +66,7 @@ from autopilot.web.status.updates import LiveUpdates
 from autopilot.web.turns import Turns
 from autopilot.wiring import mapping
 from autopilot.wiring.agent import PlatformAgent
-from autopilot.wiring.edge import GovernedApi, governor_of, rules_of
+from autopilot.wiring.edge import GovernedApi, edge_now, governor_of, rules_of
 from autopilot.wiring.face import no_parent, of_whole, pages_by_place, shared_now
 from autopilot.wiring.feeds import control_plane, jitter, role_instrument
 from autopilot.wiring.keys import Keys
@@ -354,6 +354,7 @@ class Parts:
             alone=self.role.worker,
             sharing=shared_now(self.hub, self.sharing, self.control.roles()),
             keys=self.keys.now(),
+            edge=edge_now(self.governor, self.settings),
             private=shown(self.settings, self.private, self.control.snapshot.catalog),
         )
         return own if self.workers is None else of_whole(own, self.workers, self.history)

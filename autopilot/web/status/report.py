@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from autopilot.feeds.readiness import Readiness
     from autopilot.observability.workers import WorkersNow
     from autopilot.routing.ranking import Ranked
+    from autopilot.web.status.edge import EdgeNow
     from autopilot.web.status.keys import KeysNow
     from autopilot.web.status.private import PrivateNow
     from autopilot.web.status.routes import RouteNow
@@ -43,7 +44,8 @@ class StatusReport:
     those of the router, if it has any. ``alone`` is the number of a worker whose parent could not
     be asked, so that the report is about this worker only. ``sharing`` is what the router shares
     with its workers and with others, if it does; ``private`` what is verified for private mode,
-    unless that is off; ``keys`` those of the operator, if there are any.
+    unless that is off; ``keys`` those of the operator, if there are any; ``edge`` the state of
+    ``EDGE_RATE``, if anything is governed.
     """
 
     version: str
@@ -64,6 +66,7 @@ class StatusReport:
     sharing: SharingNow | None = None
     private: PrivateNow | None = None
     keys: KeysNow | None = None
+    edge: EdgeNow | None = None
 
     def slices(self) -> Iterator[bytes]:
         """Return the JSON text for /status.json in slices, each of which costs milliseconds.
@@ -85,6 +88,8 @@ class StatusReport:
             head["sharing"] = self.sharing
         if self.keys is not None:
             head["keys"] = self.keys
+        if self.edge is not None:
+            head["edge"] = self.edge
         if self.private is not None:
             head["private"] = self.private
         if self.alone is not None:

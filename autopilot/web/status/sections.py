@@ -9,6 +9,7 @@ from markupsafe import Markup
 from autopilot.feeds.polling import CATALOG, UTILIZATION
 from autopilot.feeds.readiness import FeedState
 from autopilot.web.status.charts import charts
+from autopilot.web.status.edge import edge
 from autopilot.web.status.formatting import (
     Formatted,
     age,
@@ -79,6 +80,7 @@ def sections(report: StatusReport) -> dict[str, Markup]:
         "workers": workers(report.workers),
         "sharing": sharing(report.sharing),
         "keys": keys(report.keys),
+        "edge": edge(report.edge),
         "requests": requests(report, Shown.ALL),
         "private": private(report.private),
         "evidence": _evidence(report),

@@ -13,7 +13,8 @@ from autopilot.settings import Settings
 from autopilot.state.edge_account import EdgeConfig
 from autopilot.state.edge_lease import LeasingGovernor
 from autopilot.state.edge_limit import EdgeGovernor
-from autopilot.wiring.edge import GovernedApi, governor_of, rules_of
+from autopilot.web.status.edge import EdgeNow
+from autopilot.wiring.edge import GovernedApi, edge_now, governor_of, rules_of
 from autopilot.wiring.role import Place
 
 
@@ -77,3 +78,24 @@ class GovernedApiTests(SynchronousTestCase):
         self.successResultOf(self.ask("u", "x"))
         self.assertEqual(self.governor.banned, 1)
         self.assertEqual(self.successResultOf(self.ask("u", "x")).body, b"")
+
+
+class EdgeNowTests(SynchronousTestCase):
+    """What the page shows."""
+
+    def test_off(self) -> None:
+        """Nothing, where nothing is governed."""
+        settings = Settings(edge_rate="off")
+        governor = governor_of(Place.SINGLE, settings, Clock())
+        self.assertIsNone(edge_now(governor, settings))
+
+    def test_state(self) -> None:
+        """Those that wait, the bans, and the key with fewest calls left."""
+        settings = Settings(edge_rate=2)
+        governor = governor_of(Place.SINGLE, settings, Clock())
+        self.assertEqual(edge_now(governor, settings), EdgeNow(0, 0, 0.0, 0.0, None))
+        for _ in range(3):
+            governor.begin(governor.permit(b"k", lambda: None), lambda: b"")
+        governor.page(governor.permit(b"l", lambda: None), 300.0)
+        self.assertEqual(edge_now(governor, settings), EdgeNow(1, 1, 300.0, 0.0, 0))
+        governor.close()
