@@ -75,5 +75,6 @@ class SurvivorTests(SynchronousTestCase):
                 if (each := _CODE / folder / f"{module}.py").exists()
             )
             tree = ast.parse(path.read_text())
-            functions = {each.name for each in ast.walk(tree) if isinstance(each, ast.FunctionDef)}
+            kinds = ast.FunctionDef | ast.AsyncFunctionDef
+            functions = {each.name for each in ast.walk(tree) if isinstance(each, kinds)}
             self.assertIn(name.rpartition(".")[2], functions, mutant)
