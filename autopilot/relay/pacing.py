@@ -115,11 +115,12 @@ class PacedCalls:
         if head is self._head:
             return
         self._head = head
-        seen = reply(head)
-        if is_edge_limit(seen, body):
-            self._governor.page(self._permit, told_seconds(seen.retry_after, body))
-        else:
-            self._governor.answered(self._permit)
+        if head.status == 429:
+            seen = reply(head)
+            if is_edge_limit(seen, body):
+                self._governor.page(self._permit, told_seconds(seen.retry_after, body))
+                return
+        self._governor.answered(self._permit)
 
     def stated(self, limits: Mapping[bytes, bytes]) -> None:
         """Note what the platform states of the key's limits."""
