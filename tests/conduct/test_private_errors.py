@@ -79,7 +79,7 @@ class ErrorTests(PrivateTestCase):
         self.assertEqual((served.invokes(), served.plain()), ([], []))
 
     def test_stream_only(self) -> None:
-        """A plain request that no instance answers gets an error that names a stream as the way out."""
+        """A plain request that no instance answers gets an error that advises a stream."""
         served = self.serve()
         plain = question(model(_STREAM_ONLY)).replace(b'"stream": true', b'"stream": false')
         answer = served.post(plain)
