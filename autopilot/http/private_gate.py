@@ -68,10 +68,11 @@ class PrivateGate:
 def private_asked(named: Named) -> bool | RouterError:
     """Return whether the header asks for private mode; no value of it turns that off.
 
-    Each of several values counts, for a proxy may have added one.
+    Each of several values counts, for a proxy may have added one. An empty one alone is an error:
+    whoever sends it means to ask, but with a variable that is not set.
     """
-    values = {value.strip() for value in b",".join(named.get(HEADER, ())).lower().split(b",")}
-    values.discard(b"")
-    if not values:
+    given = named.get(HEADER)
+    if not given:
         return False
+    values = {value.strip() for value in b",".join(given).lower().split(b",")} - {b""}
     return True if values == {_REQUIRE} else _INVALID
