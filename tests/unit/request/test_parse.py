@@ -39,8 +39,24 @@ BY_NAME = (
     "sealed",
     "a,sealed",
     "sealed,plain:throughput",
+    "SEALED",
+    " Sealed:latency",
+    "sealed:THINKING",
+    "sealed:other:latency",
+    "a,Sealed",
+    "Sealed,a",
 )
-PLAIN = ("a", "a,b", "chutesai/AutoPilot", "plain", "a,plain", "nobody", "gpt-4o")
+PLAIN = (
+    "a",
+    "a,b",
+    "chutesai/AutoPilot",
+    "plain",
+    "a,plain",
+    "nobody",
+    "gpt-4o",
+    "unsealed",
+    "PLAIN",
+)
 
 
 def config(mode: PrivateMode = ASK) -> ParseConfig:

@@ -257,6 +257,19 @@ class PrivateTests(SynchronousTestCase):
         alias = as_alias(self.parsed("autopilot-private"))
         self.assertEqual((alias.mode, alias.private), (Mode.ALIAS, True))
 
+    def test_slips_in_routes(self) -> None:
+        """An unknown name that means a private route is private, wherever it leads."""
+        for text in ("S", "s:THINKING", " S:x:Latency", "a, S", "S:x,a", "r,S"):
+            self.assertTrue(self.parsed(text).private, text)
+        for text in ("ss", "s/s", "x:s", "R:s", "r:x", "a,r"):
+            self.assertFalse(self.parsed(text).private, text)
+        routes = {"S": False, "s": True}
+        exact = parse_selector("S", ALIASES, 8, (), routes, frozenset({"s"}))
+        assert isinstance(exact, Selector)
+        self.assertFalse(exact.private)
+        alias = as_alias(self.parsed("S"))
+        self.assertEqual((alias.mode, alias.private), (Mode.ALIAS, True))
+
 
 class RouteTests(SynchronousTestCase):
     """Names of routes."""
