@@ -19,11 +19,15 @@ if TYPE_CHECKING:
     from autopilot.attestation.private_instances import Attested
     from autopilot.http.response_parser import ResponseHead
 
-_PASS: Final = LIMIT_FIELDS | {b"date", b"retry-after", b"x-should-retry"}
+_PASS: Final = LIMIT_FIELDS | {
+    b"date",
+    b"retry-after",
+    b"x-should-retry",
+    b"x-chutes-invocationid",
+    b"x-chutes-invoice-billing",
+}
 # What an error needs besides, as its body is the gateway's own.
 _PASS_WITH_BODY: Final = _PASS | {b"content-type", b"content-length", b"content-encoding"}
-_PLATFORM: Final = b"x-chutes-"
-_OURS: Final = b"x-chutes-autopilot-"
 
 
 def passed_head(head: ResponseHead) -> ResponseHead:
@@ -55,8 +59,4 @@ def private_fields(attested: Attested, now: float) -> list[Field]:
 
 
 def _passing(head: ResponseHead, names: frozenset[bytes]) -> list[Field]:
-    return [field for field in head.fields if _passes(field[0].lower(), names)]
-
-
-def _passes(name: bytes, names: frozenset[bytes]) -> bool:
-    return name in names or (name.startswith(_PLATFORM) and not name.startswith(_OURS))
+    return [field for field in head.fields if field[0].lower() in names]

@@ -18,7 +18,8 @@ class PrivateError(StrEnum):
     """A kind of error.
 
     RELAYED: about the client's account or its calls, as on the plain path. OURS: the platform did
-    not understand the sealed request. REJECTED: the engine refused what the client asks.
+    not understand the sealed request, or says what it is not known to say; no seal vouches for its
+    words, so that a client must not read them. REJECTED: the engine refused what the client asks.
     STREAM_ONLY, NOT_SERVED: the instance, or the model, does not answer such requests.
     """
 
@@ -63,11 +64,16 @@ _SEALED: Final = re.compile(r"[A-Za-z0-9+/=_-]{100,}")
 _FIRST_FAULT: Final = 500
 # A 408 closes a connection that was idle; the request may have been read all the same.
 _BY_STATUS: Final[Mapping[int, PrivateError]] = {
+    401: PrivateError.RELAYED,
+    402: PrivateError.RELAYED,
+    403: PrivateError.RELAYED,
+    404: PrivateError.TROUBLE,
     408: PrivateError.TROUBLE,
     410: PrivateError.INSTANCE_GONE,
-    422: PrivateError.OURS,
+    413: PrivateError.REJECTED,
+    429: PrivateError.RELAYED,
 }
-_RELAYED: Final = PrivateError.RELAYED
+_OURS: Final = PrivateError.OURS
 
 
 def private_error(status: int, body: bytes) -> PrivateError:
@@ -82,7 +88,7 @@ def private_error(status: int, body: bytes) -> PrivateError:
         return _INSTANCE_STATUS.get(said[1], PrivateError.TROUBLE)
     if status == 400:
         return _of_400(text)
-    return PrivateError.TROUBLE if status >= _FIRST_FAULT else _BY_STATUS.get(status, _RELAYED)
+    return PrivateError.TROUBLE if status >= _FIRST_FAULT else _BY_STATUS.get(status, _OURS)
 
 
 def _of_400(text: str) -> PrivateError:
@@ -92,4 +98,4 @@ def _of_400(text: str) -> PrivateError:
         return PrivateError.REJECTED
     if _UNOPENED in text:
         return PrivateError.KEY_CHANGED
-    return PrivateError.RELAYED
+    return PrivateError.OURS

@@ -18,6 +18,7 @@ _FIELDS = [
     (b"Retry-After", b"3"),
     (b"X-Chutes-InvocationID", b"1"),
     (b"X-Chutes-Quota-Used", b"2"),
+    (b"X-Chutes-Unknown", b"forged"),
     (b"X-Chutes-Autopilot-Selected", b"forged"),
     (b"x-chutes-autopilot-private", b"forged"),
     (b"Set-Cookie", b"a=b"),

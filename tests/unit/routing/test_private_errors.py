@@ -51,16 +51,19 @@ class PrivateErrorTests(SynchronousTestCase):
         self.assertEqual(tried, set(_BY_CLASS))
 
     def test_unknown(self) -> None:
-        """An unknown text counts as its status does on the plain path; faults as the instance's."""
+        """What is not known is relayed about an account alone; faults are the instance's."""
         for status, expected in (
-            (400, PrivateError.RELAYED),
-            (404, PrivateError.RELAYED),
+            (400, PrivateError.OURS),
+            (401, PrivateError.RELAYED),
+            (402, PrivateError.RELAYED),
+            (403, PrivateError.RELAYED),
+            (404, PrivateError.TROUBLE),
             (408, PrivateError.TROUBLE),
             (410, PrivateError.INSTANCE_GONE),
-            (413, PrivateError.RELAYED),
+            (413, PrivateError.REJECTED),
             (422, PrivateError.OURS),
             (429, PrivateError.RELAYED),
-            (499, PrivateError.RELAYED),
+            (499, PrivateError.OURS),
             (500, PrivateError.TROUBLE),
             (599, PrivateError.TROUBLE),
         ):
@@ -93,6 +96,6 @@ class PrivateErrorTests(SynchronousTestCase):
     def test_sealed(self) -> None:
         """Long base64 is the engine's sealed refusal; short, or with blanks, it is a text."""
         self.assertEqual(private_error(400, _detail("A" * 100)), PrivateError.REJECTED)
-        self.assertEqual(private_error(400, _detail("A" * 99)), PrivateError.RELAYED)
-        self.assertEqual(private_error(400, _detail("A" * 99 + " A")), PrivateError.RELAYED)
+        self.assertEqual(private_error(400, _detail("A" * 99)), PrivateError.OURS)
+        self.assertEqual(private_error(400, _detail("A" * 99 + " A")), PrivateError.OURS)
         self.assertEqual(private_error(401, _detail("A" * 100)), PrivateError.RELAYED)
