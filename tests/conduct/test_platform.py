@@ -173,7 +173,7 @@ class ErrorShapeTests(SynchronousTestCase):
 
     kinds = (
         ("401", "authentication_error", "authentication_error"),
-        ("402-quota", "invalid_request_error", "invalid_request_error"),
+        ("402-quota", "invalid_request_error", "billing_error"),
         ("404-chute", "invalid_request_error", "not_found_error"),
         ("422-list", "invalid_request_error", "invalid_request_error"),
         ("429-account", "rate_limit_error", "rate_limit_error"),
