@@ -179,7 +179,7 @@ class TinyproxyTests(SynchronousTestCase):
             (environ["RESPONSES_BASE_URL"], "directly"),
         ):
             subject = server.partition("//")[2]
-            found = [each for each in lines if f"tcp     {subject}: connected" in each]
+            found = [each for each in lines if f"tcp      {subject}: connected" in each]
             self.assertEqual(len(found), 1, done.stdout + done.stderr)
             (line,) = found
             self.assertTrue(line.endswith(way), line)

@@ -62,6 +62,9 @@ _RECORD: Final = {
     "usage": "Usage | None",
     "cost_picodollars": "int | None",
     "key": "str | None",
+    "private": "bool",
+    "instance": "str | None",
+    "waited_ms": "float | None",
 }
 _ATTRIBUTES: Final = (
     "followers",

@@ -33,6 +33,10 @@ _NOT_READ = (
     "affinity_why",
     "usage",
     "cost_picodollars",
+    "key",
+    "private",
+    "instance",
+    "waited_ms",
 )
 
 
