@@ -27,6 +27,8 @@ class ServedTestCase(SynchronousTestCase):
 
     routers: ClassVar[Mapping[str, Mapping[str, str]]] = MappingProxyType({"router": {}})
     stub_options: ClassVar[Sequence[str]] = ()
+    commands: ClassVar[Mapping[str, Sequence[str]]] = MappingProxyType({})
+    """How routers are started, by their names, if not as usual."""
     stub: StubProcess
     served: Mapping[str, RouterProcess]
     _open: ClassVar[ExitStack | None] = None
@@ -53,7 +55,9 @@ class ServedTestCase(SynchronousTestCase):
             base = f"http://127.0.0.1:{cls.stub.port}"
             usual = {**_USUAL, "MESSAGES_BASE_URL": base, "RESPONSES_BASE_URL": base}
             cls.served = {
-                name: RouterProcess(name, folder, cls.stub.port, {**usual, **settings})
+                name: RouterProcess(
+                    name, folder, cls.stub.port, {**usual, **settings}, cls.commands.get(name, ())
+                )
                 for name, settings in cls.settings(folder, base).items()
             }
             opened.callback(cls.stub.kill)

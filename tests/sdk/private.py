@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from stub_backend.demo.private import KIT, write_roots
+from tests.rigs.smoke.processes import twistd_command
 
 INVOKE = "/e2e/invoke"
 PRIVATE_STUB = ("--scenario-tee", f"--attestation-kit={KIT}")
+_START = (
+    "from autopilot.attestation import nonce_pool; nonce_pool.DISCOVERIES = 1000;"
+    " import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twistd'; run()"
+)
+PRIVATE_COMMANDS = {"private": (sys.executable, "-c", _START, *twistd_command()[1:])}
+"""The budget of discoveries is by the minute: with it a fast machine would fail where a slow one
+passes."""
 
 
 def private_settings(folder: Path, base: str) -> dict[str, str]:
     """Return the settings of a router that encrypts each request; the stub is at `base`.
 
-    Tests share one key, as discovery is limited, so that nothing may depend on former requests.
+    Tests share one key, so that nothing may depend on former requests.
     """
     return {
         "PRIVATE": "always",

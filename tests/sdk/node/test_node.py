@@ -14,7 +14,13 @@ from typing import ClassVar
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.process.serving import ServedTestCase
-from tests.sdk.private import INVOKE, PRIVATE_STUB, private_calls, private_settings
+from tests.sdk.private import (
+    INVOKE,
+    PRIVATE_COMMANDS,
+    PRIVATE_STUB,
+    private_calls,
+    private_settings,
+)
 
 HERE = Path(__file__).parent
 PATIENCE = 240.0
@@ -50,6 +56,7 @@ class NodeTests(ServedTestCase):
 
     routers: ClassVar = {"router": {}, "narrow": {"MAX_CONCURRENT_REQUESTS": "1"}}
     stub_options: ClassVar = PRIVATE_STUB
+    commands: ClassVar = PRIVATE_COMMANDS
 
     @classmethod
     def settings(cls, folder: Path, base: str) -> Mapping[str, Mapping[str, str]]:

@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from tests.process.serving import ServedTestCase
-from tests.sdk.private import INVOKE, PRIVATE_STUB, private_calls, private_settings
+from tests.sdk.private import (
+    INVOKE,
+    PRIVATE_COMMANDS,
+    PRIVATE_STUB,
+    private_calls,
+    private_settings,
+)
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -27,6 +33,7 @@ class SdkTests(ServedTestCase):
 
     routers: ClassVar = {"router": {}, "narrow": {"MAX_CONCURRENT_REQUESTS": "1"}}
     stub_options: ClassVar = PRIVATE_STUB
+    commands: ClassVar = PRIVATE_COMMANDS
 
     @classmethod
     def settings(cls, folder: Path, base: str) -> Mapping[str, Mapping[str, str]]:
