@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from autopilot.routing.why import Affinity, AffinityWhy, Why
     from autopilot.state.affinity import AffinityKey
     from autopilot.state.circuit_breaker import Client
+    from autopilot.state.key_use import KeyUse
     from autopilot.state.tables import StateTables
     from autopilot.upstream.pool import Pool
     from autopilot.upstream.target import RequestTarget
@@ -246,7 +247,7 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
                 self._waited_ms,
             )
             if use is not None:
-                use.spend(record)
+                self._spend(use, record)
             try:
                 self._shared.record(record)
             except Exception:  # noqa: BLE001  an embedding application's callback
@@ -262,6 +263,12 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
                 self._end_calls()
             self._shared.released(self)
         return _OVER
+
+    def _spend(self, use: KeyUse, record: RequestRecord) -> None:
+        try:
+            use.spend(record)
+        except Exception:  # noqa: BLE001  the record is still to be left
+            self._shared.failures.report("The usage of a key could not be counted")
 
     def _end_calls(self) -> None:
         """Give back the key of the platform that was lent, and make no further call with it."""

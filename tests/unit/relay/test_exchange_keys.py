@@ -100,6 +100,19 @@ class AdmissionTests(KeyedTestCase):
 class CountingTests(KeyedTestCase):
     """What a request costs, and that it is released whatever happens."""
 
+    def test_budget_raises(self) -> None:
+        """If what was used cannot be counted, the request has its record and ends all the same."""
+        self.know(KeyRules("k", tokens_per_day=12))
+
+        def spend(name: str, tokens: int, cost: int) -> None:
+            raise RuntimeError("a bug")
+
+        self.patch(self.budgets, "spend", spend)
+        self.answered(self.ask("a", stream=False))
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertEqual((self.record.key, self.record.status), ("k", 200))
+        self.assertEqual((self.in_progress(), self.proxy.active), (0, 0))
+
     def test_budget(self) -> None:
         """What an answer has used counts from its end, so that the next request is refused."""
         self.know(KeyRules("k", tokens_per_day=12))
