@@ -7,13 +7,18 @@ the values of some files are secrets.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar
+
+from autopilot.settings.types import ReadableFile
 
 if TYPE_CHECKING:
     from autopilot.settings.files.toml_lines import Lines
+
+_Entries = TypeVar("_Entries")
 
 MAX_BYTES: Final = 1 << 20
 _PLACE: Final = re.compile(r"(.*?) \(at (?:line ([0-9]+), column ([0-9]+)|end of document)\)")
@@ -39,6 +44,66 @@ class Document:
         """Return the faults in the order of their lines, one a line."""
         found = sorted(self.faults, key=lambda each: each[0])
         return "\n".join(f"{path!a}, line {number}: {text}" for number, text in found)
+
+
+class ReadFile(Protocol):
+    """A file that is valid, as far as a setting shows it."""
+
+    @property
+    def path(self) -> str:
+        """The path that was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileSetting(ABC):
+    """The type of a setting that is the path of a TOML file, which is read at once, or None."""
+
+    kind: ClassVar[type[ReadFile]]
+    """What the file is read as."""
+
+    @property
+    def expected(self) -> str:
+        """The form of the path."""
+        return "path of a TOML file"
+
+    def parse(self, text: str) -> object:
+        """Parse as ``check`` does."""
+        return self.check(text)
+
+    def check(self, value: object) -> object:
+        """Read the file whose path is given; accept one that was read before.
+
+        :raises ValueError: it has one line for each fault.
+        """
+        if value is None or isinstance(value, self.kind):
+            return value
+        return self.read(str(ReadableFile().check(value)))
+
+    @abstractmethod
+    def read(self, path: str) -> ReadFile:
+        """Read a file.
+
+        :raises ValueError: it has one line for each fault.
+        """
+
+    def show(self, value: object) -> str:
+        """Return the path; empty if there is none."""
+        return value.path if isinstance(value, self.kind) else ""
+
+
+def read_entries(path: str, read: Callable[[Document], _Entries]) -> _Entries:
+    """Return what ``read`` makes of the document in a file; it notes the faults.
+
+    :raises ValueError: it has one line for each fault.
+    """
+    try:
+        document = read_document(path)
+    except UnreadableError as error:
+        raise ValueError(str(error)) from None
+    entries = read(document)
+    if document.faults:
+        raise ValueError(document.texts(path))
+    return entries
 
 
 def read_document(path: str) -> Document:

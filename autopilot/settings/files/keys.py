@@ -14,8 +14,8 @@ from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any, Final
 
-from autopilot.settings.files.document import Document, UnreadableError, read_document
-from autopilot.settings.types import Integer, ReadableFile, quoted
+from autopilot.settings.files.document import Document, FileSetting, read_entries
+from autopilot.settings.types import Integer, quoted
 
 KEY_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """The name of a key, which logs and metrics show."""
@@ -76,38 +76,14 @@ class KeysFile:
 
 
 @dataclass(frozen=True, slots=True)
-class KeysSetting:
-    """The type of KEYS_FILE: the path of a file of keys, which is read at once, or None."""
+class KeysSetting(FileSetting):
+    """The type of KEYS_FILE."""
 
-    @property
-    def expected(self) -> str:
-        """The form of the path."""
-        return "path of a TOML file"
+    kind = KeysFile
 
-    def parse(self, text: str) -> object:
-        """Parse as ``check`` does."""
-        return self.check(text)
-
-    def check(self, value: object) -> object:
-        """Read the file whose path is given; accept one that was read before.
-
-        :raises ValueError: it has one line for each fault.
-        """
-        if value is None or isinstance(value, KeysFile):
-            return value
-        path = str(ReadableFile().check(value))
-        try:
-            document = read_document(path)
-        except UnreadableError as error:
-            raise ValueError(str(error)) from None
-        keys = _keys(document)
-        if document.faults:
-            raise ValueError(document.texts(path))
-        return KeysFile(path, keys)
-
-    def show(self, value: object) -> str:
-        """Return the path; empty if there is none."""
-        return value.path if isinstance(value, KeysFile) else ""
+    def read(self, path: str) -> KeysFile:
+        """See `FileSetting`."""
+        return KeysFile(path, read_entries(path, _keys))
 
 
 def _keys(document: Document) -> tuple[KeyEntry, ...]:

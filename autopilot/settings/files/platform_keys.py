@@ -9,9 +9,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from autopilot.settings.files.document import Document, UnreadableError, read_document
+from autopilot.settings.files.document import Document, FileSetting, read_entries
 from autopilot.settings.files.keys import KEY_NAME, NAME_RULE
-from autopilot.settings.types import ReadableFile
 
 _KEY: Final = re.compile(r"[!-~]{8,512}")
 _MOST_KEYS: Final = 1000
@@ -34,38 +33,14 @@ class PlatformKeysFile:
 
 
 @dataclass(frozen=True, slots=True)
-class PlatformKeysSetting:
-    """The type of CHUTES_API_KEYS_FILE: the path of a file, which is read at once, or None."""
+class PlatformKeysSetting(FileSetting):
+    """The type of CHUTES_API_KEYS_FILE."""
 
-    @property
-    def expected(self) -> str:
-        """The form of the path."""
-        return "path of a TOML file"
+    kind = PlatformKeysFile
 
-    def parse(self, text: str) -> object:
-        """Parse as ``check`` does."""
-        return self.check(text)
-
-    def check(self, value: object) -> object:
-        """Read the file whose path is given; accept one that was read before.
-
-        :raises ValueError: it has one line for each fault.
-        """
-        if value is None or isinstance(value, PlatformKeysFile):
-            return value
-        path = str(ReadableFile().check(value))
-        try:
-            document = read_document(path)
-        except UnreadableError as error:
-            raise ValueError(str(error)) from None
-        keys = _keys(document)
-        if document.faults:
-            raise ValueError(document.texts(path))
-        return PlatformKeysFile(path, keys)
-
-    def show(self, value: object) -> str:
-        """Return the path; empty if there is none."""
-        return value.path if isinstance(value, PlatformKeysFile) else ""
+    def read(self, path: str) -> PlatformKeysFile:
+        """See `FileSetting`."""
+        return PlatformKeysFile(path, read_entries(path, _keys))
 
 
 def _keys(document: Document) -> tuple[PlatformKeyEntry, ...]:

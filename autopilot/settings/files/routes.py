@@ -12,7 +12,8 @@ from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any, Final
 
-from autopilot.settings.types import Boolean, Choice, Integer, ReadableFile, quoted
+from autopilot.settings.files.document import FileSetting
+from autopilot.settings.types import Boolean, Choice, Integer, quoted
 
 NEEDS: Final = ("tools", "images", "response_format")
 """What a route may need of its models."""
@@ -77,31 +78,14 @@ class RoutesFile:
 
 
 @dataclass(frozen=True, slots=True)
-class RoutesSetting:
-    """The type of ROUTES_FILE: the path of a file of routes, which is read at once, or None."""
+class RoutesSetting(FileSetting):
+    """The type of ROUTES_FILE."""
 
-    @property
-    def expected(self) -> str:
-        """The form of the path."""
-        return "path of a TOML file"
+    kind = RoutesFile
 
-    def parse(self, text: str) -> object:
-        """Parse as ``check`` does."""
-        return self.check(text)
-
-    def check(self, value: object) -> object:
-        """Read the file whose path is given; accept one that was read before.
-
-        :raises ValueError: it has one line for each fault.
-        """
-        if value is None or isinstance(value, RoutesFile):
-            return value
-        path = str(ReadableFile().check(value))
+    def read(self, path: str) -> RoutesFile:
+        """See `FileSetting`."""
         return RoutesFile(path, _read(path))
-
-    def show(self, value: object) -> str:
-        """Return the path; empty if there is none."""
-        return value.path if isinstance(value, RoutesFile) else ""
 
 
 def _read(path: str) -> tuple[RouteEntry, ...]:
