@@ -46,6 +46,19 @@ class TokenBucket(Struct, frozen=True, gc=False):
 FULL: Final = TokenBucket()
 
 
+def with_one(rate: Rate, at: float) -> TokenBucket:
+    """Return a bucket that has one token at the time ``at``, and no more if its rate grows."""
+    return FULL if rate.unlimited else TokenBucket(inf, at - 60.0 / rate.per_minute)
+
+
+def without_gain(bucket: TokenBucket, before: Rate, rate: Rate, now: float) -> TokenBucket:
+    """Return the bucket after a change of its rate by which it gets no tokens at once."""
+    if before.unlimited or rate.unlimited:
+        return bucket
+    grown = max(0.0, rate.burst - before.burst)
+    return TokenBucket(refilled(bucket, before, now).missing + grown, now)
+
+
 def refilled(bucket: TokenBucket, rate: Rate, now: float) -> TokenBucket:
     """Return the bucket at the time ``now``.
 

@@ -40,7 +40,13 @@ _EXAMINED: Final = 2000
 
 
 class EdgeGovernor:
-    """The buckets and circuits of all keys."""
+    """The buckets and circuits of all keys.
+
+    At the time ``started`` each bucket has one token: a router that starts does not know what its
+    predecessor has sent, which may have been a whole burst a moment before. One call is what the
+    edge counts while it starts, and after a minute all is as if it had never been away. By default
+    it has started long ago.
+    """
 
     def __init__(
         self,
@@ -48,12 +54,14 @@ class EdgeGovernor:
         config: EdgeConfig,
         counts: EdgeCounts | None = None,
         max_keys: int = MAX_KEYS,
+        started: float = -inf,
     ) -> None:
         self._clock = clock
         self._config = config
         self._max_keys = max_keys
         self.counts = EdgeCounts() if counts is None else counts
-        self._address = EdgeAccount(ADDRESS)
+        self._started = started
+        self._address = self._new(ADDRESS)
         # The one used least recently first.
         self._accounts: OrderedDict[bytes, EdgeAccount] = OrderedDict()
         self._waiting: dict[bytes, EdgeAccount] = {}
@@ -92,7 +100,11 @@ class EdgeGovernor:
             return
         account.stated_at = now
         if account.stated != limit:
-            account.stated = limit
+            before, account.stated = self._rate(account), limit
+            if self._is_young():
+                account.bucket = token_bucket.without_gain(
+                    account.bucket, before, self._rate(account), now
+                )
             self._grant(account)
 
     def now(self) -> float:
@@ -354,8 +366,18 @@ class EdgeGovernor:
             return account
         if len(accounts) >= self._max_keys:
             self._make_room()
-        account = accounts[key] = EdgeAccount(key)
+        account = accounts[key] = self._new(key)
         return account
+
+    def _new(self, key: bytes) -> EdgeAccount:
+        account = EdgeAccount(key)
+        if self._is_young():
+            account.bucket = token_bucket.with_one(self._rate(account), self._started)
+        return account
+
+    def _is_young(self) -> bool:
+        """Return whether the router may not know all the calls of the last minute."""
+        return self._clock.seconds() < self._started + 60.0
 
     def _make_room(self) -> None:
         """Forget the key that was used least recently, unless it waits or is banned."""

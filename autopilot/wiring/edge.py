@@ -32,8 +32,10 @@ Ask = Callable[[str, str], Deferred[FetchedResponse]]
 
 def governor_of(place: Place, settings: Settings, clock: IReactorTime) -> EdgeGovernor:
     """Return the governor of a process."""
-    kind = LeasingGovernor if place is Place.WORKER else EdgeGovernor
-    return kind(clock, rules_of(place, settings))
+    rules = rules_of(place, settings)
+    if place is Place.WORKER:
+        return LeasingGovernor(clock, rules)
+    return EdgeGovernor(clock, rules, started=clock.seconds())
 
 
 def rules_of(place: Place, settings: Settings) -> EdgeConfig:

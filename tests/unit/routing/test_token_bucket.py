@@ -17,6 +17,8 @@ from autopilot.routing.token_bucket import (
     refilled,
     take,
     wait,
+    with_one,
+    without_gain,
 )
 
 USUAL = Rate.of(60)
@@ -117,3 +119,27 @@ class EdgeTests(SynchronousTestCase):
             gained += max(0.0, step)
             bucket = refilled(bucket, USUAL, now)
             self.assertAlmostEqual(bucket.missing, max(0.0, 60.0 - gained), 6)
+
+
+class StartTests(SynchronousTestCase):
+    """A bucket of which nobody knows what was taken."""
+
+    def test_one(self) -> None:
+        """It has one token, and is full a minute later; what is unlimited stays so."""
+        for per_minute in (20.0, 60.0, 120.0):
+            rate = Rate.of(per_minute)
+            bucket = with_one(rate, 5.0)
+            self.assertAlmostEqual(available(bucket, rate, 5.0), 1.0)
+            self.assertAlmostEqual(available(bucket, rate, 35.0), 1.0 + per_minute / 2)
+            self.assertEqual(available(bucket, rate, 65.0), per_minute)
+        self.assertIs(with_one(Rate.of(inf), 5.0), FULL)
+
+    def test_change(self) -> None:
+        """A rate that grows adds no token; of one that shrinks as many are missing as before."""
+        before = with_one(USUAL, 0.0)
+        for per_minute, left in ((30.0, 0.0), (60.0, 10.0), (120.0, 10.0)):
+            rate = Rate.of(per_minute)
+            bucket = without_gain(before, USUAL, rate, 9.0)
+            self.assertAlmostEqual(available(bucket, rate, 9.0), left)
+        self.assertIs(without_gain(before, USUAL, Rate.of(inf), 9.0), before)
+        self.assertIs(without_gain(before, Rate.of(inf), USUAL, 9.0), before)

@@ -11,6 +11,8 @@ from autopilot.routing.edge_circuit import LONGEST_BAN
 from autopilot.state.edge_account import ADDRESS, Admission, EdgeConfig, EdgePermit
 from autopilot.state.edge_counts import BANNED, PASSED, REFUSED, WAITED, WITHHELD
 from autopilot.state.edge_limit import EdgeGovernor
+from stub_backend.edge import Edge
+from stub_backend.log import Received
 
 SENT, WAITS, IS_BANNED = Admission.SENT, Admission.WAITS, Admission.BANNED
 K, L, M = b"k", b"l", b"m"
@@ -350,6 +352,43 @@ class BanTests(Governed):
         self.assertIs(self.begin(name="a1")[1], WAITS)
         self.clock.advance(30.0)
         self.assertEqual(self.resolved, ["a1"])
+
+
+class StartTests(SynchronousTestCase):
+    """A router that starts, while the edge remembers what its predecessor sent."""
+
+    def test_restarts(self) -> None:
+        """However often it is restarted, a key sends no more than the edge permits."""
+        clock, edge = Clock(), Edge(60)
+        sent = 0
+        for _ in range(5):
+            governor = EdgeGovernor(clock, EdgeConfig(), started=clock.seconds())
+            clock.advance(1.0)  # a router that starts has no request at once
+            for _ in range(400):
+                permit = governor.permit(K, lambda: None)
+                if governor.begin(permit, lambda: b"") is SENT:
+                    sent += 1
+                    call = Received(1, clock.seconds(), "POST", "/", (), b"", 0, "")
+                    self.assertIsNone(edge.admit(call))
+                governor.close_permit(permit)
+                clock.advance(0.1)
+            governor.close()
+            self.assertEqual(clock.getDelayedCalls(), [])
+        self.assertGreater(sent, 200)
+
+    def test_first_minute(self) -> None:
+        """A key begins with one call, and a limit that is stated meanwhile adds none at once."""
+        clock = Clock()
+        governor = EdgeGovernor(clock, EdgeConfig(), started=0.0)
+        self.assertTrue(governor.draw(K))
+        self.assertFalse(governor.draw(K))
+        governor.stated(K, 120.0)
+        self.assertFalse(governor.draw(K))
+        clock.advance(59.0)
+        self.assertEqual(governor.standing(9)[1].available, 118.0)
+        clock.advance(2.0)
+        governor.stated(L, 120.0)
+        self.assertEqual([governor.draw(L) for _ in range(121)].count(True), 120)
 
 
 class BoundTests(Governed):
