@@ -122,7 +122,7 @@ class EdgeTests(SynchronousTestCase):
 
 
 class StartTests(SynchronousTestCase):
-    """A bucket of which nobody knows what was taken."""
+    """A bucket of which it is unknown what was taken."""
 
     def test_one(self) -> None:
         """It has one token, and is full a minute later; what is unlimited stays so."""
