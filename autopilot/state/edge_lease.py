@@ -201,6 +201,7 @@ class EdgeLender:
     def __init__(self, governor: EdgeGovernor) -> None:
         self._governor = governor
         self._borrowers: dict[Borrower, None] = {}
+        governor.ban_learned = self._tell_ban
 
     def join(self, name: bytes, send: Send) -> Borrower:
         """Return a new worker, which knows of no ban yet."""

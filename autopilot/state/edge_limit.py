@@ -29,6 +29,8 @@ from autopilot.state.edge_counts import BANNED, PASSED, REFUSED, WAITED, WITHHEL
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
+    from autopilot.routing.edge_circuit import EdgeBan
+
 MAX_KEYS: Final = 10_000
 """Keys that are kept; the one used least recently makes room, unless it waits or is banned."""
 
@@ -66,6 +68,8 @@ class EdgeGovernor:
         self._accounts: OrderedDict[bytes, EdgeAccount] = OrderedDict()
         self._waiting: dict[bytes, EdgeAccount] = {}
         self._paged: dict[bytes, float] = {}
+        self.ban_learned: Callable[[bytes], None] = lambda key: None
+        """Called with a key after another router has found that it is banned."""
 
     def configure(self, config: EdgeConfig) -> None:
         """Apply other rules, to those that wait as well."""
@@ -165,6 +169,11 @@ class EdgeGovernor:
     # -- tokens
 
     def _rate(self, account: EdgeAccount) -> Rate:
+        """Return this router's rate of a key."""
+        return self._whole(account)
+
+    def _whole(self, account: EdgeAccount) -> Rate:
+        """Return the rate of a key, whoever uses it."""
         config, stated = self._config, account.stated
         rate = min(config.most, config.usual if stated is None else stated)
         return Rate(rate, max(1.0, rate * config.burst))
@@ -344,8 +353,10 @@ class EdgeGovernor:
         account.prober = None
         if account.banned_until(now) > now:
             return
-        account.ban = edge_circuit.ban(account.ban, told, now)
-        account.is_banned = True
+        self._begin_ban(account, edge_circuit.ban(account.ban, told, now), now)
+
+    def _begin_ban(self, account: EdgeAccount, ban: EdgeBan, now: float) -> None:
+        account.ban, account.is_banned = ban, True
         waiting = tuple(self._waiting.values()) if account is self._address else (account,)
         for each in waiting:
             self._rest(each)
@@ -372,7 +383,7 @@ class EdgeGovernor:
     def _new(self, key: bytes) -> EdgeAccount:
         account = EdgeAccount(key)
         if self._is_young():
-            account.bucket = token_bucket.with_one(self._rate(account), self._started)
+            account.bucket = token_bucket.with_one(self._whole(account), self._started)
         return account
 
     def _is_young(self) -> bool:
