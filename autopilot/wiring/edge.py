@@ -13,6 +13,8 @@ from autopilot.routing.identity import Hasher, upstream_key
 from autopilot.routing.retry_policy import Reply, is_edge_limit
 from autopilot.state.edge_lease import LeasingGovernor, lending
 from autopilot.state.edge_limit import EdgeGovernor
+from autopilot.state.edge_shares import SharingGovernor
+from autopilot.state.sharing.edge_sharing import EdgeSharing
 from autopilot.web.status.edge import EdgeNow
 from autopilot.wiring import mapping
 from autopilot.wiring.role import Place
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from autopilot.settings import Settings
     from autopilot.state.edge_account import EdgeConfig
+    from autopilot.state.sharing.store import Store
 
 MOST_SHOWN: Final = 1000
 """Keys that the page looks at, those used last."""
@@ -31,11 +34,25 @@ Ask = Callable[[str, str], Deferred[FetchedResponse]]
 
 
 def governor_of(place: Place, settings: Settings, clock: IReactorTime) -> EdgeGovernor:
-    """Return the governor of a process."""
+    """Return the governor of a process, which shares limits with other routers over a store."""
     rules = rules_of(place, settings)
     if place is Place.WORKER:
         return LeasingGovernor(clock, rules)
-    return EdgeGovernor(clock, rules, started=clock.seconds())
+    kind = EdgeGovernor if settings.state_url is None else SharingGovernor
+    return kind(clock, rules, started=clock.seconds())
+
+
+def edge_sharing(
+    governor: EdgeGovernor, clock: IReactorTime, governed: Callable[[], bool]
+) -> Callable[[Store], EdgeSharing | None]:
+    """Return what makes a governor share limits over a store, while something is ``governed``."""
+
+    def sharing(store: Store) -> EdgeSharing | None:
+        if not isinstance(governor, SharingGovernor):
+            return None
+        return EdgeSharing(clock, store, governor, governed)
+
+    return sharing
 
 
 def rules_of(place: Place, settings: Settings) -> EdgeConfig:

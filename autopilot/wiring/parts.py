@@ -66,7 +66,7 @@ from autopilot.web.status.updates import LiveUpdates
 from autopilot.web.turns import Turns
 from autopilot.wiring import mapping
 from autopilot.wiring.agent import PlatformAgent
-from autopilot.wiring.edge import GovernedApi, edge_now, governor_of, rules_of
+from autopilot.wiring.edge import GovernedApi, edge_now, edge_sharing, governor_of, rules_of
 from autopilot.wiring.face import no_parent, of_whole, pages_by_place, shared_now
 from autopilot.wiring.feeds import control_plane, jitter, role_instrument
 from autopilot.wiring.keys import Keys
@@ -155,10 +155,18 @@ class Parts:
         self.metrics.instruments += counts.instruments()
         self.hub = hub_of(role.place, settings, self.clock, self._shares, counts)
         self.tables = mapping.tables(settings) if self.hub is None else self.hub.tables
-        self.sharing = shared_store(role.place, settings, reactor, self.clock, trust, self.hub)
+        self.governor = governor_of(role.place, settings, self.clock)
+        self.sharing = shared_store(
+            role.place,
+            settings,
+            reactor,
+            self.clock,
+            trust,
+            self.hub,
+            edge_sharing(self.governor, self.clock, lambda: bool(mapping.governed(self.settings))),
+        )
         if self.sharing is not None:
             self.metrics.instruments += self.sharing.instruments()
-        self.governor = governor_of(role.place, settings, self.clock)
         # What a parent lends is counted where it is used.
         calls = EdgeCounts() if role.place is Place.PARENT else self.governor.counts
         self.metrics.instruments += calls.instruments()

@@ -11,11 +11,14 @@ from autopilot.wiring.feeds import jitter
 from autopilot.wiring.role import Place
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IReactorTime
 
     from autopilot.observability.instruments import Instrument
     from autopilot.settings import Settings
+    from autopilot.state.sharing.edge_sharing import EdgeSharing
     from autopilot.state.sharing.hub import Hub
     from autopilot.state.sharing.store import Store, StoreStatus
     from autopilot.state.sharing.store_link import LinkStatus, StoreLink
@@ -25,15 +28,18 @@ _LAST_WORDS: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class SharedStore:
-    """The store, and the link over it that ``hub`` joins."""
+    """The store, the link over it that ``hub`` joins, and what shares the limits of keys."""
 
     store: Store
     link: StoreLink
     hub: Hub
     clock: IReactorTime
+    edge: EdgeSharing | None = None
 
     def start(self) -> None:
         """Connect."""
+        if self.edge is not None:
+            self.edge.start()
         self.link.start()
         self.hub.join(self.link)
         self.store.start()
@@ -41,6 +47,8 @@ class SharedStore:
     def stop(self) -> Deferred[None]:
         """Disconnect once the store has what was sent to it, or after half a second."""
         self.hub.leave(self.link)
+        if self.edge is not None:
+            self.edge.stop()
         answered = self.store.command(b"PING").addTimeout(_LAST_WORDS, self.clock)
         return answered.addBoth(self._stopped)
 
@@ -58,7 +66,13 @@ class SharedStore:
 
 
 def shared_store(
-    place: Place, settings: Settings, reactor: Any, clock: IReactorTime, trust: Any, hub: Hub | None
+    place: Place,
+    settings: Settings,
+    reactor: Any,
+    clock: IReactorTime,
+    trust: Any,
+    hub: Hub | None,
+    edge: Callable[[Store], EdgeSharing | None] = lambda store: None,
 ) -> SharedStore | None:
     """Return the store of the settings; None without one, and in a worker, whose parent has it."""
     if settings.state_url is None or place is Place.WORKER or hub is None:
@@ -67,7 +81,7 @@ def shared_store(
 
     store = store_of(settings, reactor, clock, trust)
     link = StoreLink(clock, store, hub, settings.sticky_ttl_secs, jitter)
-    return SharedStore(store, link, hub, clock)
+    return SharedStore(store, link, hub, clock, edge(store))
 
 
 def store_of(settings: Settings, reactor: Any, clock: IReactorTime, trust: Any) -> Store:

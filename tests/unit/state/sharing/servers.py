@@ -21,10 +21,16 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from autopilot.state.sharing.edge_sharing import SWAP
+
 _NOTHING = object()
 _WRITES = frozenset({b"SET", b"HSET", b"PEXPIRE", b"DEL"})
 _NEEDS_MEMORY = frozenset({b"SET", b"HSET"})
 _NO_AUTH = b"-NOAUTH Authentication required.\r\n"
+
+
+def _unknown(name: bytes, args: Sequence[bytes]) -> bytes:
+    return b"-ERR unknown command '%b', with args beginning with: %b\r\n" % (name, b" ".join(args))
 
 
 def bulk(value: bytes | None) -> bytes:
@@ -189,10 +195,7 @@ class Server:
     def _execute(self, client: Client, name: bytes, args: Sequence[bytes]) -> bytes:
         method: Callable[..., bytes] | None = getattr(self, f"_{name.decode().lower()}", None)
         if method is None:
-            return b"-ERR unknown command '%b', with args beginning with: %b\r\n" % (
-                name,
-                b" ".join(args),
-            )
+            return _unknown(name, args)
         return method(client, *args)
 
     def _auth(self, client: Client, *given: bytes) -> bytes:
@@ -220,6 +223,17 @@ class Server:
             return bulk(None)
         self.values[key] = value
         return b"+OK\r\n"
+
+    def _eval(self, client: Client, *args: bytes) -> bytes:
+        if args[0] != SWAP:
+            return _unknown(b"EVAL", args)
+        _script, _count, key, expected, value, milliseconds = args
+        found = self.values.get(key, b"")
+        if found != expected:
+            return bulk(found)
+        self.expiries[key] = int(milliseconds)
+        self._set(client, key, value)
+        return b":1\r\n"
 
     def _get(self, _: Client, key: bytes) -> bytes:
         return bulk(self.values.get(key))
