@@ -16,6 +16,9 @@ from twisted.trial.unittest import TestCase
 
 from autopilot import Settings
 from autopilot.cli.check_store import check_store
+from autopilot.state.edge_account import EdgeConfig
+from autopilot.state.edge_shares import SharingGovernor
+from autopilot.state.sharing.edge_sharing import EdgeSharing
 from autopilot.state.sharing.store import Store
 from autopilot.state.sharing.store_fault import StoreRefused, StoreUnavailable
 from autopilot.upstream.endpoints import trust_root
@@ -171,6 +174,30 @@ class IntroductionTests(RealStoreTestCase):
         for command in (b"HSET h f v", b"HLEN h", b"HSCAN h 0 COUNT 9", b"PEXPIRE h 1000"):
             name, key, *rest = command.split()
             await user.command(name, user.key(key), *rest)
+        await self._shares(server, user)
+
+    async def _shares(self, server: StoreProcess, user: Store) -> None:
+        """Let two routers use one key of the platform: together they have one limit."""
+        other = self.store(server.url.replace("//", "//router:password@"))
+        await self.until_state(other, "ok")
+        key, sent = b"k" * 16, 0
+        governors: list[SharingGovernor] = []
+        for store in (user, other):
+            governor = SharingGovernor(reactor, EdgeConfig())
+            sharing = EdgeSharing(reactor, store, governor)
+            sharing.start()
+            self.addCleanup(governor.close)
+            self.addCleanup(sharing.stop)
+            governor.draw(key)
+            governors.append(governor)
+        await self.until("shares", lambda: [each.has(key) for each in governors] == [0.5, 0.5])
+        began = time.monotonic()
+        for governor in governors:
+            sent += sum(governor.draw(key) for _ in range(100))
+        self.assertTrue(58 <= sent <= 61 + time.monotonic() - began, sent)
+        one, two = governors
+        one.page(one.permit(key, lambda: None), 300.0)
+        await self.until("the ban", lambda: two.banned_for(key) > 250.0)
 
 
 def _documented_user() -> list[str]:
