@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot import __version__
 from autopilot.settings import Settings, load_settings, split_address
+from autopilot.state.edge_account import USUAL_RATE
 from tests.deploy.manifests import (
     KUBERNETES,
     dockerfile,
@@ -273,7 +274,8 @@ class ReplicasTests(KubernetesTestCase):
             wanted = source["secretKeyRef"]
             self.assertEqual((wanted["key"], wanted["optional"]), (name, True))
             names.add(wanted["name"])
-        self.assertEqual((len(names), set(self.secrets)), (1, {"STATE_URL", "STICKY_HASH_KEY"}))
+        shared_by_pods = {"STATE_URL", "STICKY_HASH_KEY", "EDGE_RATE"}
+        self.assertEqual((len(names), set(self.secrets)), (1, shared_by_pods))
         self.assertIsNone(self.settings.state_url)
         page = (ROOT / "docs" / "deploy.md").read_text()
         (command,) = re.findall(r"create secret generic (\S+) .*?\n```", page, re.DOTALL)
@@ -283,6 +285,16 @@ class ReplicasTests(KubernetesTestCase):
         shared = load_settings({}, told, {})
         self.assertIsNotNone(shared.state_url)
         self.assertEqual(urlsplit(told["STATE_URL"]).port, _STORE)
+        self.assertEqual(shared.edge_rate, "auto")
+
+    def test_limit_of_keys(self) -> None:
+        """Without a store all pods together, also in a rollout, send what one router may."""
+        scaler = self.manifests.of_kind("HorizontalPodAutoscaler")["spec"]
+        rollout = self.manifests.of_kind("Deployment")["spec"]["strategy"]["rollingUpdate"]
+        pods = scaler["maxReplicas"] + rollout["maxSurge"]
+        rate = self.settings.edge_rate
+        assert isinstance(rate, int)
+        self.assertEqual(rate, int(USUAL_RATE / pods))
 
     def test_any_pod(self) -> None:
         """The Service keeps no client with a pod, and the pods are on several hosts and zones."""
