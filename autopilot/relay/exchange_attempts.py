@@ -75,7 +75,7 @@ class ExchangeAttempts(ExchangeBase, has_steps=False):
             return None
         if admission is Admission.BANNED:
             return self._refuse(edge_limited(paced.retry_after, banned=True), now)
-        due = now + self._config.pace, Expiry.PACE
+        due = now + max(self._config.pace, paced.least_wait), Expiry.PACE
         due_at, self._expiring = min(due, (self._total_due, Expiry.TOTAL))
         self._timer.set_at(due_at)
         return State.PACING

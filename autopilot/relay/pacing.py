@@ -72,6 +72,11 @@ class PacedCalls:
         return self._permit.banned
 
     @property
+    def least_wait(self) -> float:
+        """The seconds that the first call waits before it is refused."""
+        return self._governor.least_wait
+
+    @property
     def retry_after(self) -> int:
         """The seconds after which a request that is refused may be sent."""
         return self._governor.retry_after(self._permit)

@@ -23,6 +23,10 @@ USUAL_RATE: Final = 60.0
 """Calls a minute that the edge permits a key for which nothing was stated (wire §5.1)."""
 
 
+ASKING: Final = 0.5
+"""Seconds for which a first call waits at least where the governor has to ask for its token."""
+
+
 class Admission(Enum):
     """What a request may do: be sent now, wait for its token, or be refused during a ban."""
 

@@ -15,7 +15,14 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from autopilot.state.edge_account import ADDRESS, Admission, EdgeAccount, EdgeConfig, EdgePermit
+from autopilot.state.edge_account import (
+    ADDRESS,
+    ASKING,
+    Admission,
+    EdgeAccount,
+    EdgeConfig,
+    EdgePermit,
+)
 from autopilot.state.edge_limit import EdgeGovernor
 from autopilot.state.edge_notes import Answered, Back, Banned, Grant, Lost, Note, Page, Stated, Want
 
@@ -53,6 +60,8 @@ class _Lease:
 
 class LeasingGovernor(EdgeGovernor):
     """The governor of a worker. Until `send` is set, nothing is sent, and first calls wait."""
+
+    least_wait = ASKING
 
     def __init__(self, clock: IReactorTime, config: EdgeConfig) -> None:
         super().__init__(clock, config)

@@ -50,6 +50,9 @@ class EdgeGovernor:
     it has started long ago.
     """
 
+    least_wait = 0.0
+    """Seconds for which a first call waits although it may wait for no token."""
+
     def __init__(
         self,
         clock: IReactorTime,

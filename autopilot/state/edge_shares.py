@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from autopilot.routing import token_bucket
 from autopilot.routing.token_bucket import FULL, Rate, TokenBucket
-from autopilot.state.edge_account import ADDRESS, EdgeAccount, EdgePermit
+from autopilot.state.edge_account import ADDRESS, ASKING, EdgeAccount, EdgePermit
 from autopilot.state.edge_limit import MAX_KEYS, EdgeGovernor
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ class SharingGovernor(EdgeGovernor):
 
     ``replicas`` is the number of routers that share, as far as is known.
     """
+
+    least_wait = ASKING
 
     def __init__(
         self,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from autopilot.routing.commit import Commit
 from autopilot.routing.retry_policy import Policy
-from autopilot.state.edge_account import EdgeConfig
+from autopilot.state.edge_account import ASKING, EdgeConfig
 from tests.unit.relay.routers import ALIAS, FAILOVER_AFTER, Client, RouterTestCase
 from tests.unit.relay.upstreams import (
     DONE,
@@ -82,6 +84,20 @@ class FirstCallTests(Paced):
         record = self.records[-1]
         self.assertEqual((record.attempts, record.model, record.waited_ms), (0, None, 2000.0))
         self.assertEqual((record.outcome, record.code), ("refused", "edge_limited"))
+
+    def test_asking(self) -> None:
+        """Where the governor asks for tokens, it has half a second, even if none is to be spent."""
+        self.config = replace(self.config, pace=0.0)
+        self.proxy.configure(self.config)
+        self.spend()
+        for least_wait in (0.0, ASKING):
+            self.governor.least_wait = least_wait
+            client = self.ask("a", stream=False)
+            self.clock.advance(least_wait / 2)
+            refused = client.down.refusal
+            self.assertEqual(refused is None, bool(least_wait))
+            self.clock.advance(least_wait / 2)
+            self.limited_for(client)
 
     def test_total_deadline(self) -> None:
         """A total deadline that is shorter than the wait ends it."""
