@@ -260,7 +260,8 @@ class EdgeSharing:
             return
         lease.raw = bytes(reply) if isinstance(reply, bytes) else b""
         is_used_again = report.wants == 0.0 and key in self._leases
-        if tries == 1 or is_used_again:
+        is_late = report.wants > 0.0 and self._stopped
+        if tries == 1 or is_used_again or is_late:
             lease.busy = False
             return
         self._report(key, lease, report, tries - 1)
