@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from math import ceil
-from typing import Final
+from typing import Annotated, Final
 
-from msgspec import Struct, structs
+from msgspec import Meta, Struct, structs
 
 from autopilot.routing.catalog import EMPTY, Catalog
 from autopilot.routing.names import catalog_name
@@ -63,14 +63,21 @@ class KeyRules(Struct, frozen=True):
         return self.has_token_budget or self.has_dollar_budget
 
 
-class Spent(Struct, frozen=True, gc=False):
-    """What a key has spent in a UTC day, ``day`` days after 1970-01-01, and in its month."""
+_Day = Annotated[int, Meta(ge=0, le=date.max.toordinal() - _EPOCH)]
+_Sum = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
-    day: int
-    tokens_today: int = 0
-    picodollars_today: int = 0
-    tokens_this_month: int = 0
-    picodollars_this_month: int = 0
+
+class Spent(Struct, frozen=True, gc=False):
+    """What a key has spent in a UTC day, ``day`` days after 1970-01-01, and in its month.
+
+    One that is decoded has no other numbers than those that can be.
+    """
+
+    day: _Day
+    tokens_today: _Sum = 0
+    picodollars_today: _Sum = 0
+    tokens_this_month: _Sum = 0
+    picodollars_this_month: _Sum = 0
 
 
 class Budget(Struct, frozen=True, gc=False):

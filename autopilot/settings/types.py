@@ -321,9 +321,9 @@ class WritableFile:
         """Accept the path of a file whose directory is writable now."""
         if value is None:
             return None
-        if not isinstance(value, str) or "\0" in value or os.path.isdir(value):
+        if not isinstance(value, str) or "\0" in value or _is_no_file(value):
             raise ValueError(f"{quoted(value)} is no name of a file; give the {self.expected}")
-        folder = os.path.dirname(value) or "."
+        folder = os.path.dirname(os.path.realpath(value))
         if not os.path.isdir(folder):
             raise ValueError(f"{quoted(folder)} is no directory; give the {self.expected}")
         if not os.access(folder, os.W_OK | os.X_OK):
@@ -333,6 +333,11 @@ class WritableFile:
     def show(self, value: object) -> str:
         """Return the path; empty if there is none."""
         return "" if value is None else str(value)
+
+
+def _is_no_file(path: str) -> bool:
+    """Return whether a path is that of a directory, or of a device, which is not to be replaced."""
+    return not os.path.basename(path) or (os.path.exists(path) and not os.path.isfile(path))
 
 
 @dataclass(frozen=True, slots=True)

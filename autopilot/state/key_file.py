@@ -57,11 +57,18 @@ def read_state(path: str) -> dict[str, Spent]:
 
 
 def write_state(path: str, spent: Mapping[str, Spent]) -> None:
-    """Replace the file. Raises `OSError`; the former file is then still there."""
+    """Replace the file. Raises `OSError`; the former file is then still there.
+
+    A link stays one: the file that it leads to is replaced, such as one on another disk.
+    """
     data = json.encode(Stored(FORMAT, dict(spent)))
+    path = os.path.realpath(path)
     beside = f"{path}.{os.getpid()}.new"
     try:
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _MODE)
+        # What a crash has left, or another user has put there, is not written to.
+        with suppress(FileNotFoundError):
+            os.unlink(beside)
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
         with open(descriptor, "wb") as file:
             os.fchmod(descriptor, _MODE)
             file.write(data)
@@ -104,7 +111,8 @@ class KeyFile:
             self._budgets.restore(read_state(self._path))
         except ValueError as error:
             with suppress(OSError):
-                os.replace(self._path, f"{self._path}.unreadable")
+                path = os.path.realpath(self._path)
+                os.replace(path, f"{path}.unreadable")
             self._log.error(
                 "KEYS_STATE_FILE: {problem}; the budgets begin anew, and the file is kept as"
                 " .unreadable",

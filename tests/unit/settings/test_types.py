@@ -93,7 +93,9 @@ class PlainKindTests(SynchronousTestCase):
         self.assertEqual(kind.show(kind.parse("x")), "x")
         self.assertIsNone(kind.check(None))
         self.assertEqual(kind.show(None), "")
-        for text in (str(folder), "a\0b", str(folder / "no" / "x")):
+        (folder / "link").symlink_to(Path("/nowhere/x"))
+        wrong = (str(folder), "a\0b", str(folder / "no" / "x"), "/dev/null", str(folder / "link"))
+        for text in wrong:
             self.assertIn(kind.expected, str(self.assertRaises(ValueError, kind.parse, text)))
         with patch("os.access", return_value=False):
             problem = str(self.assertRaises(ValueError, kind.parse, "x"))

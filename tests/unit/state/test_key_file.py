@@ -48,6 +48,30 @@ class StateFileTests(SynchronousTestCase):
         os.mkdir(self.path)
         self.assertIn("directory", str(self.assertRaises(ValueError, read_state, self.path)))
 
+    def test_impossible_numbers(self) -> None:
+        """Numbers that the router cannot have counted are refused, which no request may meet."""
+        for day, tokens in ((-(10**15), 0), (10**9, 0), (1, -5), (1, 2**63)):
+            spent = f'{{"k":{{"day":{day},"tokens_today":{tokens}}}}}'
+            Path(self.path).write_text(f'{{"format":1,"spent":{spent}}}')
+            self.assertRaises(ValueError, read_state, self.path)
+
+    def test_link(self) -> None:
+        """The file that a link leads to is replaced, so that it stays on its disk."""
+        target = self.mktemp()
+        Path(target).write_text("{")
+        Path(self.path).symlink_to(Path(target).absolute())
+        write_state(self.path, _SPENT)
+        self.assertTrue(Path(self.path).is_symlink())
+        self.assertEqual(read_state(target), _SPENT)
+
+    def test_something_in_the_way(self) -> None:
+        """What stands where the new file is written first is replaced, never followed."""
+        victim = Path(self.mktemp())
+        victim.write_text("mine")
+        Path(f"{self.path}.{os.getpid()}.new").symlink_to(victim.absolute())
+        write_state(self.path, _SPENT)
+        self.assertEqual((victim.read_text(), read_state(self.path)), ("mine", _SPENT))
+
     def test_failure(self) -> None:
         """If it cannot be replaced, the former file stays, and nothing is left beside it."""
         write_state(self.path, _SPENT)
