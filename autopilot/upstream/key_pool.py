@@ -196,8 +196,13 @@ class KeyPool:
                 seconds=seconds,
                 why=_WHY[why],
             )
+        # A ban stays one until its end, whatever else is said of the key meanwhile.
+        if not self._is_banned(member):
+            member.why = why
         member.rests_until = max(member.rests_until, now + seconds)
-        member.why = why
+
+    def _is_banned(self, member: _Member) -> bool:
+        return member.why == "edge" and member.rests_until > self._seconds()
 
 
 _WHY: Final[Mapping[str, str]] = {
@@ -265,9 +270,11 @@ class KeyLease:
         """
         member, pool = self._member, self._pool
         if is_edge_limit(reply, body):
-            told = told_seconds(reply.retry_after, body)
-            pool._rest(member, min(member.ban if told is None else told, LONGEST_REST), "edge")
-            member.ban = min(2 * member.ban, LONGEST_REST)
+            # A page that answers a call from before the ban says nothing new.
+            if not pool._is_banned(member):
+                told = told_seconds(reply.retry_after, body)
+                pool._rest(member, min(member.ban if told is None else told, LONGEST_REST), "edge")
+                member.ban = min(2 * member.ban, LONGEST_REST)
         elif reply.status == _PAYMENT:
             resets = quota_resets(body)
             wait = NO_QUOTA if resets is None else max(1.0, resets - pool._wall())

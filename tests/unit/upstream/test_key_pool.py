@@ -147,6 +147,26 @@ class RestTests(PoolTestCase):
         self.clock.advance(NOT_VALID)
         self.assertEqual(self.resting(), {})
 
+    def test_late_pages(self) -> None:
+        """Pages that answer calls from before a ban prolong neither this one nor the next."""
+        leases = [self.lent(b"talk") for _ in range(4)]
+        for lease in leases:
+            lease.refused(EDGE, b"", switches=False)
+        self.clock.advance(FIRST_BAN)
+        self.assertEqual(self.resting(), {})
+        leases[0].refused(EDGE, b"", switches=False)
+        self.clock.advance(2 * FIRST_BAN)
+        self.assertEqual(self.resting(), {})
+
+    def test_ban_stays_a_ban(self) -> None:
+        """A refusal for another reason makes no key eligible that the edge has banned."""
+        self.pool.configure([key("a")])
+        lease = self.lent()
+        lease.refused(Reply(429, "text/html", "3600"), b"")
+        lease.refused(Reply(402, "application/json"), b"{}")
+        self.assertEqual(self.resting(), {"a": "edge"})
+        self.assertIsNone(self.pool.lend(None))
+
     def test_all_refused(self) -> None:
         """Where all are banned none is lent; without a quota one is tried all the same."""
         leases = [self.lent() for _ in "abc"]
