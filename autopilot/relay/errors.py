@@ -47,6 +47,24 @@ def edge_limited(seconds: int, *, banned: bool) -> RouterError:
     )
 
 
+ACCOUNT_REFUSED = RouterError(
+    502,
+    "account_refused",
+    "The platform has refused the keys with which the router sends requests for its clients: they"
+    " have no quota or balance, or are not valid. Only its operator can change that.",
+    tried=b"",
+)
+"""What the platform says of the operator's account is not for clients (wire §5.4)."""
+
+KEYS_BANNED = RouterError(
+    429,
+    "edge_limited",
+    "The platform's edge has banned the keys with which the router sent this request; try again"
+    " later.",
+    tried=b"",
+)
+
+
 _INCOMPLETE = RouterError(502, "upstream_stream_interrupted", "No upstream gave a complete answer.")
 
 # The texts contain no name or address of an upstream.

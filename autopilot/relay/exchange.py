@@ -12,6 +12,7 @@ after it; the exchange leaves one record and releases every resource.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from autopilot.relay.body_kind import CODED_OPENINGS, BodyKind, body_kind, openi
 from autopilot.relay.commit import CommitDecision, commit_policy, decide_plain
 from autopilot.relay.dialect import Meaning, plain_meaning, usage_of_usual
 from autopilot.relay.error_shape import may_lack_error, with_error
+from autopilot.relay.errors import ACCOUNT_REFUSED, KEYS_BANNED
 from autopilot.relay.exchange_ends import ExchangeEnds
 from autopilot.relay.exchange_states import State
 from autopilot.relay.response_head import reply, resized
@@ -37,7 +39,7 @@ from autopilot.routing.allowance import (
 from autopilot.routing.catalog import EMPTY
 from autopilot.routing.commit import Commit
 from autopilot.routing.failure_reason import FailureReason
-from autopilot.routing.retry_policy import RetryAction, RetryDecision
+from autopilot.routing.retry_policy import RetryAction, RetryDecision, is_edge_limit
 from autopilot.routing.selector import Mode
 from autopilot.state.latency import Pauses
 from autopilot.state.tables import GivenUp
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
     from autopilot.http.response_parser import ResponseHead
 
 MAX_DECIDING_BYTES = 65536
+# The statuses by which the platform may refuse a key, and one of them that has other causes, too.
+_OF_ACCOUNTS, _TOO_MANY = frozenset({401, 402, 429}), 429
 _REASONS = {
     CommitDecision.ERROR: FailureReason.ERROR_EVENT,
     CommitDecision.GAVE_UP: FailureReason.GAVE_UP,
@@ -348,6 +352,11 @@ class Exchange(ExchangeEnds):
         """Relay an error response, once it is whole if it may lack an ``error`` (contract §7)."""
         head, lease = attempt.response, self._request.lease
         assert head is not None
+        if lease is not None and head.status in _OF_ACCOUNTS:
+            if head.status != _TOO_MANY:
+                return self._refuse(ACCOUNT_REFUSED, now)
+            if is_edge_limit(reply(head), b"".join(attempt.held)):
+                return self._refuse(replace(KEYS_BANNED, retry_after=lease.retry_after()), now)
         if lease is not None and attempt.held:
             attempt.held = [lease.masked(b"".join(attempt.held))]
         begun = attempt.held[0] if attempt.held else b""

@@ -294,6 +294,10 @@ class KeyLease:
         pool._begin(other, self._conversation)
         return True
 
+    def retry_after(self) -> int:
+        """Return the seconds until a key of the pool may be lent."""
+        return self._pool.retry_after()
+
     def masked(self, body: bytes) -> bytes:
         """Return a body without the key, should an upstream repeat it; the length stays."""
         secret = self._member.key.secret

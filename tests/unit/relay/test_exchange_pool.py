@@ -150,23 +150,35 @@ class RefusalTests(PoolTestCase):
             self.assertEqual(self.sent(), 3 - number)
 
     def test_once(self) -> None:
-        """If the other is refused too, the client gets that error, without the key in it."""
+        """If the other is refused too, the client learns so, and nothing of the account."""
+        for status in (401, 402):
+            self.build()
+            self.lend()
+            client = self.ask("a", stream=False, token=CLIENTS)
+            for _ in range(2):
+                self.wire.says(whole(status, _BROKE, JSON, b"X-Echo: " + LENT + b"2"))
+            self.assertEqual(len(self.models), 2)
+            self.assert_refused(client, 502, "account_refused")
+            assert client.down.refusal is not None
+            self.assertNotIn("Quota exceeded", client.down.refusal.message)
+            self.assertEqual(client.down.refusal.tried, b"")
+
+    def test_other_errors(self) -> None:
+        """An error of a model is relayed, without the key in it."""
         client = self.ask("a", stream=False, token=CLIENTS)
-        for _ in range(2):
-            self.wire.says(whole(402, _BROKE, JSON, b"X-Echo: " + LENT + b"2"))
-        self.assertEqual(len(self.models), 2)
-        assert client.down.head is not None
-        self.assertEqual(client.down.status, 402)
-        told = client.down.body + repr(client.down.head.fields).encode()
-        self.assertNotIn(LENT + b"2", told)
-        self.assertIn(b"Quota exceeded", told)
+        self.wire.says(whole(429, b'{"detail":"slow down, %b1"}' % LENT, JSON))
+        self.assertEqual(client.down.status, 429)
+        self.assertNotIn(LENT, client.down.body)
+        self.assertIn(b"slow down", client.down.body)
 
     def test_all_banned(self) -> None:
         """With every key banned nothing is sent, and the error says when to come back."""
         client = self.ask("a", stream=False, token=CLIENTS)
         for _ in range(2):
             self.wire.says(whole(429, _HTML, b"text/html"))
-        self.assertEqual(client.down.status, 429)
+        self.assert_refused(client, 429, "edge_limited")
+        assert client.down.refusal is not None
+        self.assertEqual(client.down.refusal.retry_after, 60)
         self.assert_refused(self.ask("a", token=CLIENTS), 429, "edge_limited")
         self.assertEqual(self.records[-1].key, "k")
         self.assertEqual(len(self.models), 2)
@@ -183,7 +195,7 @@ class RefusalTests(PoolTestCase):
         self.clock.pump([0.0])
         self.patch(self.clock, "rightNow", self.clock.seconds() + 5.0)
         self.wire.says(whole(402, b"{}"))
-        self.assertEqual(client.down.status, 402)
+        self.assert_refused(client, 502, "account_refused")
 
     def test_logs(self) -> None:
         """No record names a key of either kind."""

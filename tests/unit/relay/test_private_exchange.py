@@ -479,8 +479,7 @@ class LentKeyTests(PrivateRouterTestCase):
                 self.assertEqual(self.call.fields["authorization"], asked.authorization)
                 numbers.append(asked.authorization[-1])
                 self.wire.says(detail(status, text))
-                self.assertEqual(client.down.status, status)
-                self.assertNotIn(b"cpk_lent", client.down.body)
+                self.assert_refused(client, 502, "account_refused")
             self.assertEqual(sorted(numbers), ["1", "2"])
 
     def test_discovery(self) -> None:

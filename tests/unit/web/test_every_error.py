@@ -98,8 +98,9 @@ def rows(path: bytes) -> Iterator[Asked]:
 
 
 # Made where nothing of the request is at fault; each has its test below, or, those of private mode,
-# in relay/test_private_exchange.py.
+# in relay/test_private_exchange.py, and of an account in relay/test_exchange_pool.py.
 LATER = {
+    (502, "account_refused"),
     (400, "private_rejected"),
     (400, "private_unsupported"),
     (401, "missing_key"),
