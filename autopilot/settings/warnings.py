@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
 from autopilot.settings.certificates import is_readable_by_all
 from autopilot.settings.files.keys import KeysFile
 from autopilot.settings.files.platform_keys import PlatformKeysFile
+from autopilot.settings.files.routes import RoutesFile
 from autopilot.settings.network import is_loopback
 from autopilot.settings.proxies import has_effect
 from autopilot.settings.schema import DECLARED, Settings
@@ -27,6 +29,7 @@ def settings_warnings(settings: Settings) -> tuple[str, ...]:
         *_readable_key(settings),
         *_readable_pool(settings),
         *_forgotten_budgets(settings),
+        *_unknown_routes(settings),
         *_readable_prompts(settings),
     )
 
@@ -51,6 +54,27 @@ def _forgotten_budgets(settings: Settings) -> Iterator[str]:
             "KEYS_FILE has budgets, which begin anew with each restart; set KEYS_STATE_FILE to a"
             " file that keeps what is spent, or STATE_URL"
         )
+
+
+def _unknown_routes(settings: Settings) -> Iterator[str]:
+    """Yield the routes that keys may use and that no file of routes has."""
+    file, routes = settings.keys_file, settings.routes_file
+    if not isinstance(file, KeysFile):
+        return
+    names = [each.name.lower() for each in routes.routes] if isinstance(routes, RoutesFile) else []
+    for key in file.keys:
+        for pattern in key.routes or ():
+            if pattern.strip("*") and not any(_matches(pattern, name) for name in names):
+                yield (
+                    f"KEYS_FILE: keys.{key.name}.routes has {quoted(pattern)}, which ROUTES_FILE"
+                    " does not define; correct the name, or add the route"
+                )
+
+
+def _matches(pattern: str, name: str) -> bool:
+    """Return whether a name in lower case matches a pattern, in which a star is any text."""
+    pieces = map(re.escape, pattern.lower().split("*"))
+    return re.fullmatch(".*".join(pieces), name) is not None
 
 
 def _readable_key(settings: Settings) -> Iterator[str]:

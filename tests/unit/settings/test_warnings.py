@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot.settings import Settings, settings_warnings
 from autopilot.settings.files.keys import KeyEntry, KeysFile
 from autopilot.settings.files.platform_keys import PlatformKeysFile
+from autopilot.settings.files.routes import RouteEntry, RoutesFile
 
 
 class SecondAttemptTests(SynchronousTestCase):
@@ -167,3 +168,18 @@ class BudgetTests(SynchronousTestCase):
         self.assertEqual(settings_warnings(Settings(keys_file=keys, **store)), ())  # type: ignore[arg-type]
         free = KeysFile("k", (KeyEntry("a", "0" * 64, requests_per_minute=1),))
         self.assertEqual(settings_warnings(Settings(keys_file=free)), ())
+
+
+class RoutesOfKeysTests(SynchronousTestCase):
+    """Routes that keys may use."""
+
+    def test_unknown(self) -> None:
+        """One warning for each that no file has; a pattern needs one route that it matches."""
+        names = ("Coder", "co*r", "*", "cod", "x*")
+        keys = KeysFile("k", (KeyEntry("a", "0" * 64, routes=names),))
+        routes = RoutesFile("r", (RouteEntry("coder", ("acme/one",)),))
+        for given, unknown in ((routes, ("cod", "x*")), (None, ("Coder", "co*r", "cod", "x*"))):
+            texts = settings_warnings(Settings(keys_file=keys, routes_file=given))
+            self.assertEqual(len(texts), len(unknown))
+            for text, name in zip(texts, unknown, strict=True):
+                self.assertIn(f"keys.a.routes has '{name}', which ROUTES_FILE does not", text)
