@@ -66,6 +66,10 @@ class ToldTests(SynchronousTestCase):
         """A number of seconds in Retry-After counts more than the text; a date does not count."""
         page = b"<p>Try again in 5 minutes</p>"
         self.assertEqual(told_seconds(" 120 ", page), 120.0)
+        self.assertEqual(told_seconds("120\t", page), 120.0)
+        # Other blanks, and other letters, are no part of a number.
+        self.assertEqual(told_seconds("120\n", page), 300.0)
+        self.assertEqual(told_seconds("X120", page), 300.0)
         for field in ("Wed, 21 Oct 2026 07:28:00 GMT", "-1", "1.5", "", None):
             self.assertEqual(told_seconds(field, page), 300.0)
 

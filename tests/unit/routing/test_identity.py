@@ -326,6 +326,8 @@ class UpstreamKeyTests(SynchronousTestCase):
         ):
             self.assertEqual(upstream_key(authorization, api_key, None, hasher), key)
         self.assertNotEqual(upstream_key("Bearer cpk_2", None, None, hasher), key)
+        # Only blanks and tabs may stand around the value of a field.
+        self.assertNotEqual(upstream_key(None, "cpk_1\xa0", None, hasher), key)
 
     def test_others(self) -> None:
         """A hotkey is a key of another kind; without any there is none."""
@@ -333,3 +335,5 @@ class UpstreamKeyTests(SynchronousTestCase):
         hotkey = upstream_key(None, "", "cpk_1", hasher)
         self.assertNotIn(hotkey, (b"", upstream_key("cpk_1", None, None, hasher)))
         self.assertEqual(upstream_key("", " ", None, hasher), b"")
+        self.assertEqual(upstream_key(None, None, None, hasher), b"")
+        self.assertEqual(upstream_key("Bearer", None, "cpk_1", hasher), hotkey)

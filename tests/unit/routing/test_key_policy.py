@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -99,6 +101,17 @@ class BudgetTests(SynchronousTestCase):
             self.assertLessEqual(spent.tokens_today, spent.tokens_this_month)
             self.assertLessEqual(abs(spent.day - day_of(now)), 1)
 
+    def test_utc(self) -> None:
+        """Times for people are in UTC, wherever the machine is."""
+        before = os.environ.get("TZ")
+        os.putenv("TZ", "XYZ-9")
+        time.tzset()
+        try:
+            self.assertEqual(utc(0.0), "1970-01-01T00:00:00Z")
+        finally:
+            os.unsetenv("TZ") if before is None else os.putenv("TZ", before)
+            time.tzset()
+
     def test_exhausted(self) -> None:
         """Of several budgets that are spent, the one that lasts longest is named, with its end."""
         rules = KeyRules("k", tokens_per_day=10, tokens_per_month=100, picodollars_per_day=5)
@@ -138,7 +151,32 @@ class BudgetTests(SynchronousTestCase):
         self.assertEqual(limited.retry_after, 3)
         self.assertIn("its 3 requests of this minute. Try again in 3 s.", limited.message)
         self.assertEqual(too_many_requests(rules, 0.0).retry_after, 1)
-        self.assertIn("2 requests in progress", too_many_at_a_time(rules).message)
+        busy = too_many_at_a_time(rules)
+        self.assertEqual((busy.status, busy.code, busy.retry_after), (429, "key_rate_limited", 1))
+        self.assertEqual(
+            busy.message,
+            "The key 'k' has 2 requests in progress, as many as it may. Try again when one of them"
+            " has ended.",
+        )
+
+    def test_kinds(self) -> None:
+        """Each budget is named by its time and by what it counts."""
+        rules = KeyRules(
+            "k",
+            tokens_per_day=10,
+            tokens_per_month=100,
+            picodollars_per_day=10**12,
+            picodollars_per_month=2 * 10**12,
+        )
+        self.assertEqual(
+            [(each.per, each.kind, each.amount) for each in budgets(rules, Spent(1))],
+            [
+                ("day", "tokens", "10 tokens"),
+                ("month", "tokens", "100 tokens"),
+                ("day", "dollars", "1 dollars"),
+                ("month", "dollars", "2 dollars"),
+            ],
+        )
 
 
 class PermitTests(SynchronousTestCase):
@@ -179,6 +217,8 @@ class PermitTests(SynchronousTestCase):
         )
         many = ",".join(f"x{number}" for number in range(7))
         self.assertIn("'x4' and 2 more", str(self.permit(rules, many, "acme/a")))
+        five = ",".join(f"x{number}" for number in range(5))
+        self.assertIn("'x3', 'x4'. The", str(self.permit(rules, five, "acme/a")))
 
     def test_alias(self) -> None:
         """The router chooses among the models that the key may use."""
@@ -186,7 +226,11 @@ class PermitTests(SynchronousTestCase):
         self.assertEqual(
             self.permit(rules, "alias", "acme/a", "acme/b", "other/c"), ("acme/b", "other/c")
         )
-        self.assertIn("may use none", str(self.permit(rules, "alias", "acme/a")))
+        self.assertEqual(
+            self.permit(rules, "alias", "acme/a"),
+            "The key 'k' may use none of the models that are available for this request. The"
+            " operator's file of keys lists what it may use.",
+        )
         self.assertEqual(
             self.permit(
                 rules, "other/c,alias", "other/c", "acme/a", "acme/b", added=("acme/a", "acme/b")
@@ -206,6 +250,11 @@ class PermitTests(SynchronousTestCase):
         both = KeyRules("k", models=patterns("acme/a"), routes=patterns("best"))
         found = self.permit(both, "acme/a,best", "acme/a", "other/c", added=("other/c",))
         self.assertEqual(found, ("acme/a", "other/c"))
+        other = KeyRules("k", models=patterns("acme/b"), routes=patterns("fast"))
+        found = self.permit(
+            other, "fast,alias", "acme/a", "acme/b", "other/c", added=("acme/b", "other/c")
+        )
+        self.assertEqual(found, ("acme/a", "acme/b"))
         found = self.permit(both, "best,alias", "acme/a", "other/c", added=("acme/a", "other/c"))
         self.assertEqual(found, ("acme/a",))
 
@@ -214,14 +263,43 @@ class PermitTests(SynchronousTestCase):
         rules = KeyRules("k", picodollars_per_day=1)
         self.assertEqual(self.permit(rules, "alias", "other/c", "acme/a"), ("acme/a",))
         self.assertEqual(self.permit(rules, "acme/a", "acme/a"), ("acme/a",))
-        self.assertIn("has no price for 'other/c'", str(self.permit(rules, "other/c", "other/c")))
+        self.assertEqual(
+            self.permit(rules, "other/c,x", "other/c", "x"),
+            "The key 'k' has a budget in dollars, and the catalog has no price for 'other/c', 'x'."
+            " Choose a model with a price.",
+        )
 
-    def test_sticky(self) -> None:
-        """A plan whose first candidate is left out is not sticky any more."""
-        rules = KeyRules("k", models=patterns("acme/b"))
+    def test_half_a_price(self) -> None:
+        """With the price of prompts or of completions alone, a cost could not be counted."""
+        for prices in (Prices(Decimal(1), None), Prices(None, Decimal(1))):
+            catalog = Catalog.of([Model("m", prices=prices)])
+            selector = parse_selector("m", frozenset(), 8)
+            assert isinstance(selector, Selector)
+            planned = Plan(Mode.DIRECT, candidates_of(("m",)))
+            result = permit(KeyRules("k", picodollars_per_day=1), selector, planned, catalog)
+            self.assertIsInstance(result, RouterError)
+
+    def test_both(self) -> None:
+        """A key with models and a budget in dollars may use those with a price."""
+        rules = KeyRules("k", models=patterns("*"), picodollars_per_day=1)
+        self.assertEqual(self.permit(rules, "alias", "other/c", "acme/a"), ("acme/a",))
+
+    def sticky(self, rules: KeyRules, *models: str, sticky: bool = True) -> bool:
+        """Return whether the plan of the alias with these models is sticky for a key."""
         selector = parse_selector("alias", frozenset({"alias"}), 8)
         assert isinstance(selector, Selector)
-        planned = Plan(Mode.ALIAS, candidates_of(("acme/a", "acme/b")), sticky=True)
-        result = permit(rules, selector, planned, None)
+        planned = Plan(Mode.ALIAS, candidates_of(models), sticky=sticky)
+        result = permit(rules, selector, planned, _CATALOG)
         assert isinstance(result, Plan)
-        self.assertFalse(result.sticky)
+        self.assertNotEqual(result.models, models)
+        return result.sticky
+
+    def test_sticky(self) -> None:
+        """A plan is sticky as long as the key may use its first candidate, and never else."""
+        for rules in (
+            KeyRules("k", models=patterns("acme/*")),
+            KeyRules("k", picodollars_per_day=1),
+        ):
+            self.assertIs(self.sticky(rules, "other/c", "acme/a"), False)
+            self.assertIs(self.sticky(rules, "acme/a", "other/c"), True)
+            self.assertIs(self.sticky(rules, "acme/a", "other/c", sticky=False), False)

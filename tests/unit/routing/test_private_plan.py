@@ -15,7 +15,7 @@ from autopilot.routing.ranking import Ranked
 from autopilot.routing.requirements import NOTHING
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.routes import Route
-from autopilot.routing.selector import Selector, parse_selector
+from autopilot.routing.selector import Mode, Selector, parse_selector
 from autopilot.routing.snapshot import Snapshot
 
 ALIASES = frozenset({"auto"})
@@ -143,7 +143,11 @@ class PrivatePlanTests(SynchronousTestCase):
         self.assertEqual(
             (error.status, error.code, error.retry_after), (503, "private_unavailable", 60)
         )
-        self.assertIn("not attestable 2", error.message)
+        self.assertEqual(
+            error.message,
+            "No instance is available to which the request may be encrypted: models not attestable"
+            " 2. Nothing was sent.",
+        )
         self.assertEqual(self.code("acme/A", standing=known), (503, "private_unavailable"))
 
     def test_ready_first(self) -> None:
@@ -163,6 +167,23 @@ class PrivatePlanTests(SynchronousTestCase):
             ),
             ("acme/C", "acme/A-TEE", "acme/E"),
         )
+
+    def test_asked_order(self) -> None:
+        """An order that the client asks for counts more than what is ready."""
+        ready = PrivateStanding(ready=frozenset({"acme/E"}))
+        state = RoutingState(first_byte={"acme/C": 1, "acme/A-TEE": 2, "acme/E": 3})
+        self.assertEqual(
+            self.models("auto:latency", standing=ready, state=state),
+            ("acme/C", "acme/A-TEE", "acme/E"),
+        )
+
+    def test_plans_kind(self) -> None:
+        """The plan tells which way it was made, and what the router added to a list."""
+        planned = self.plan("acme/A,auto")
+        assert isinstance(planned, Plan)
+        self.assertIs(planned.mode, Mode.LIST)
+        self.assertEqual(planned.added & {"acme/C", "acme/E"}, {"acme/C", "acme/E"})
+        self.assertNotIn("acme/A-TEE", planned.added)
 
     def test_cooling(self) -> None:
         """A model that is cooling down does not go first for being ready."""

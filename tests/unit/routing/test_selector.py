@@ -257,6 +257,19 @@ class PrivateTests(SynchronousTestCase):
         alias = as_alias(self.parsed("autopilot-private"))
         self.assertEqual((alias.mode, alias.private), (Mode.ALIAS, True))
 
+    def test_nothing_else_differs(self) -> None:
+        """In all else a private selector is that of a plain request."""
+        patterns = patterns_of(["*"])
+        for text in ("s", "s:latency", "a,s", "r,s,auto", "S"):
+            private, plain = (
+                parse_selector(text, ALIASES, 8, patterns, self.ROUTES, private_routes)
+                for private_routes in (frozenset({"s"}), frozenset[str]())
+            )
+            assert isinstance(private, Selector)
+            assert isinstance(plain, Selector)
+            self.assertFalse(plain.private)
+            self.assertEqual(private, msgspec.structs.replace(plain, private=True), text)
+
     def test_slips_in_routes(self) -> None:
         """An unknown name that means a private route is private, wherever it leads."""
         for text in ("S", "s:THINKING", " S:x:Latency", "a, S", "S:x,a", "r,S"):

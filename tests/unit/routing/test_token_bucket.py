@@ -42,6 +42,7 @@ class TakeTests(SynchronousTestCase):
         self.assertIsNone(take(empty, USUAL, 0.99))
         self.assertIsNotNone(take(empty, USUAL, 1.0))
         self.assertEqual(available(empty, USUAL, 90.0), 60.0)
+        self.assertEqual(available(empty, USUAL, 0.5), 0.5)
 
     def test_wait(self) -> None:
         """The wait is the time until the tokens are there, more than a burst of them included."""
@@ -58,6 +59,9 @@ class TakeTests(SynchronousTestCase):
         self.assertIsNone(take(FULL, USUAL, 0.0, 61))
         self.assertEqual(available(put_back(empty, 5), USUAL, 0.0), 5.0)
         self.assertEqual(put_back(empty, 500).missing, 0.0)
+        later = take(FULL, USUAL, 7.0, 60)
+        assert later is not None
+        self.assertEqual(put_back(later, 5), TokenBucket(55.0, 7.0))
 
     def test_no_limit(self) -> None:
         """An infinite rate never lacks a token, and leaves a full bucket behind."""
@@ -66,6 +70,7 @@ class TakeTests(SynchronousTestCase):
         left = take(empty, none, 0.0, 1000)
         self.assertEqual((left, wait(empty, none, 0.0)), (TokenBucket(), 0.0))
         self.assertEqual(available(empty, none, 0.0), inf)
+        self.assertEqual(take(empty, none, 9.0), TokenBucket(0.0, 9.0))
 
     def test_other_rate(self) -> None:
         """After a change of the rate at most the new burst is missing."""

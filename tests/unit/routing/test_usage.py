@@ -37,6 +37,7 @@ class CostTests(SynchronousTestCase):
             (Usage(1_000_000, 400_000, 0), 160_000_000_000),
             (Usage(0, 0, 1_000_000), 1_100_000_000_000),
             (Usage(0, 0, 1_000_000, 900_000), 1_100_000_000_000),
+            (Usage(9, None, 2), 9 * 250_000 + 2 * 1_100_000),
             (Usage(9, 4, 2), 5 * 250_000 + 4 * 25_000 + 2 * 1_100_000),
             (Usage(0, 0, 0), 0),
         ):
@@ -92,6 +93,14 @@ class CostTests(SynchronousTestCase):
         prices = Prices(Decimal("0.0000004"), Decimal("0.0000004"))
         self.assertEqual(cost(Usage(1, 0, 1), prices), 1)
         self.assertEqual(cost(Usage(1, 0, 0), prices), 0)
+        # Ten prompt tokens at 250,000.4, of which four are cached, at 25,000, and two others.
+        prices = Prices(Decimal("0.2500004"), Decimal(1), Decimal("0.025"))
+        whole = 6 * 250_000 + 4 * 25_000 + 2 * 1_000_000 + 2  # and 6 * 0.4, rounded
+        self.assertEqual(cost(Usage(10, 4, 2), prices), whole)
+        without = 10 * 250_000 + 2 * 1_000_000 + 4
+        self.assertEqual(cost(Usage(10, None, 2), prices), without)
+        prices = Prices(Decimal("0.2500004"), Decimal(1))
+        self.assertEqual(cost(Usage(10, 4, 2), prices), without)
 
 
 class DollarsTests(SynchronousTestCase):
