@@ -74,12 +74,19 @@ def status_type(status: int, dialect: Dialect | None = None) -> str:
     return "server_error" if status >= 500 else _OPENAI_TYPES.get(status, "invalid_request_error")
 
 
+def error_facts(error: RouterError, dialect: Dialect | None = None) -> Mapping[str, object]:
+    """Return the members of the object ``error``."""
+    is_messages = dialect is Dialect.MESSAGES
+    kind = status_type(error.status, dialect) if is_messages else error_type(error)
+    return {"type": kind, "message": error.message, "param": error.param, "code": error.code}
+
+
 def error_object(error: RouterError, dialect: Dialect | None = None) -> Mapping[str, object]:
     """Return the error as an object for JSON."""
-    facts = {"message": error.message, "param": error.param, "code": error.code}
+    facts = error_facts(error, dialect)
     if dialect is Dialect.MESSAGES:
-        return {"type": "error", "error": {"type": status_type(error.status, dialect), **facts}}
-    return {"error": {"type": error_type(error), **facts}}
+        return {"type": "error", "error": facts}
+    return {"error": facts}
 
 
 def error_body(error: RouterError, dialect: Dialect | None = None) -> bytes:
@@ -102,14 +109,25 @@ def error_event(
 
     ``opening`` are the first bytes of the stream, and ``latest`` its last ones before the event.
     """
+    return failure_event(error_facts(error, dialect), dialect, opening, latest)
+
+
+def failure_event(
+    facts: Mapping[str, object], dialect: Dialect, opening: bytes = b"", latest: bytes = b""
+) -> bytes:
+    """Return the last event of a stream, with these members of ``error``; see `error_event`."""
     if dialect is Dialect.RESPONSES:
-        event = msgspec.json.encode(_failed_response(error, opening, latest))
+        event = msgspec.json.encode(_failed_response(facts, opening, latest))
         return b"event: response.failed\ndata: %b\n\n" % event
-    name = b"event: error\n" if dialect is Dialect.MESSAGES else b""
-    return b"%bdata: %b\n\n" % (name, error_body(error, dialect))
+    if dialect is Dialect.MESSAGES:
+        event = msgspec.json.encode({"type": "error", "error": facts})
+        return b"event: error\ndata: %b\n\n" % event
+    return b"data: %b\n\n" % msgspec.json.encode({"error": facts})
 
 
-def _failed_response(error: RouterError, opening: bytes, latest: bytes) -> Mapping[str, object]:
+def _failed_response(
+    facts: Mapping[str, object], opening: bytes, latest: bytes
+) -> Mapping[str, object]:
     """Return the event ``response.failed``.
 
     Codex shows the words of a response that failed, and of nothing else (contract §7). Typed SDKs
@@ -117,11 +135,11 @@ def _failed_response(error: RouterError, opening: bytes, latest: bytes) -> Mappi
     """
     identity = _RESPONSE_ID.search(opening)
     numbers = _SEQUENCE_NUMBER.findall(latest)
-    response = {
+    response: Mapping[str, object] = {
         "id": identity[1].decode("ascii") if identity else "",
         "object": "response",
         "status": "failed",
-        **error_object(error),
+        "error": facts,
         "output": [],
     }
     number = int(numbers[-1]) + 1 if numbers else 0

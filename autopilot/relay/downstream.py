@@ -76,6 +76,10 @@ class Downstream(Protocol):
     def committed(self) -> bool:
         """Whether anything has been written."""
 
+    @property
+    def chunks(self) -> bool:
+        """Whether a body without a length can show that it is whole: the client has HTTP/1.1."""
+
     def timer(self, expired: Callable[[], None]) -> Deadline:
         """Lend a deadline that calls ``expired``, until the response has ended."""
 

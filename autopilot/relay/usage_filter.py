@@ -120,6 +120,11 @@ class UsageFilter:
         """See `Downstream`."""
         return self._response.committed
 
+    @property
+    def chunks(self) -> bool:
+        """See `Downstream`."""
+        return self._response.chunks
+
     def timer(self, expired: Callable[[], None]) -> Deadline:
         """See `Downstream`."""
         return self._response.timer(expired)

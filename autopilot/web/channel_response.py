@@ -127,6 +127,11 @@ class ChannelResponse:
 
     # -- for the exchange
 
+    @property
+    def chunks(self) -> bool:
+        """See `Downstream`."""
+        return self._modern
+
     def timer(self, expired: Callable[[], None]) -> Deadline:
         """See `Downstream`."""
         deadline = self._channel.deadline

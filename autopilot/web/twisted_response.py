@@ -97,6 +97,11 @@ class TwistedResponse:
         """See `Downstream`."""
         return bool(self._request.startedWriting)
 
+    @property
+    def chunks(self) -> bool:
+        """See `Downstream`."""
+        return bool(self._request.clientproto == b"HTTP/1.1")
+
     def lost(self) -> None:
         """Record the client's disconnection."""
         self.gone = True

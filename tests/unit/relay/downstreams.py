@@ -28,11 +28,17 @@ class RecordingDownstream:
         self.producer: IPushProducer | None = None
         self.ended: str | None = None
         self.left: int | None = None
+        self.modern = True
 
     @property
     def committed(self) -> bool:
         """See `Downstream`."""
         return self.head is not None or self.refusal is not None
+
+    @property
+    def chunks(self) -> bool:
+        """See `Downstream`."""
+        return self.modern
 
     def timer(self, expired: Callable[[], None]) -> Deadline:
         """See `Downstream`."""
