@@ -35,9 +35,17 @@ _INVALID_AFFINITY = RouterError(
     "invalid_header",
     "The header X-Autopilot-Affinity must be off, or absent.",
 )
+_INVALID_KEEP_ALIVE = RouterError(
+    400,
+    "invalid_header",
+    "The header X-Autopilot-Keepalive must be 0 or a number of milliseconds from 1000 to 86400000.",
+)
 _IDENTITY = frozenset({b"", b"identity"})
 _COMMIT = b"x-autopilot-commit"
 _AFFINITY = b"x-autopilot-affinity"
+KEEP_ALIVE = b"x-autopilot-keepalive"
+# As of the setting. Nothing cuts a connection sooner, and each comment is a write.
+_LEAST_MS, _MOST_MS = 1_000, 86_400_000
 
 
 class HeadGate:
@@ -92,6 +100,8 @@ class HeadGate:
             return commit
         if _AFFINITY in named and isinstance(affinity := affinity_off(named), RouterError):
             return affinity
+        if KEEP_ALIVE in named and isinstance(silence := keep_alive(named), RouterError):
+            return silence
         private = self.private
         if (HEADER in named or path in private.watched) and (
             error := private.refusal(path, named)
@@ -135,3 +145,16 @@ def affinity_off(named: Named) -> bool | RouterError:
     if not value:
         return False
     return True if value == "off" else _INVALID_AFFINITY
+
+
+def keep_alive(named: Named) -> float | RouterError | None:
+    """Return the seconds of silence that the client asks to be bridged; ``None`` if it does not."""
+    value = text(named, KEEP_ALIVE)
+    if not value:
+        return None
+    if len(value) > len(str(_MOST_MS)) or not (value.isascii() and value.isdigit()):
+        return _INVALID_KEEP_ALIVE
+    milliseconds = int(value)
+    if milliseconds and not _LEAST_MS <= milliseconds <= _MOST_MS:
+        return _INVALID_KEEP_ALIVE
+    return milliseconds / 1000

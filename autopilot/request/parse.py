@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, structs
 
 from autopilot.http.error_bodies import too_large
-from autopilot.http.head_gate import affinity_off, coding_error, commit_point
+from autopilot.http.head_gate import (
+    KEEP_ALIVE,
+    affinity_off,
+    coding_error,
+    commit_point,
+    keep_alive,
+)
 from autopilot.http.headers import Named, says_true
 from autopilot.http.key_gate import HOTKEY, is_signed
 from autopilot.http.private_gate import HEADER, SIGNED, private_asked
@@ -39,7 +45,7 @@ if TYPE_CHECKING:
 
 
 _CODING = b"content-encoding"
-_JUDGED = frozenset({b"x-autopilot-commit", b"x-autopilot-affinity", HEADER, _CODING})
+_JUDGED = frozenset({b"x-autopilot-commit", b"x-autopilot-affinity", KEEP_ALIVE, HEADER, _CODING})
 _ENABLE_THINKING = b"x-enable-thinking"
 _SIGNED = RouterError(
     400,
@@ -52,17 +58,26 @@ _SIGNED = RouterError(
 
 
 class ParseConfig(Struct, frozen=True, eq=False):
-    """The settings for the parsing of requests. ``max_body`` is in bytes."""
+    """The settings for the parsing of requests. ``max_body`` is in bytes.
+
+    ``keep_alive`` is the silence in seconds after which a stream begins before its answer; 0: none.
+    """
 
     rules: Rules
     commit: Commit
     max_body: int
     selectors: SelectorCache
     private: PrivateMode = OFF
+    keep_alive: float = 0.0
 
     @classmethod
     def of(
-        cls, rules: Rules, commit: Commit, max_body: int, private: PrivateMode = OFF
+        cls,
+        rules: Rules,
+        commit: Commit,
+        max_body: int,
+        private: PrivateMode = OFF,
+        keep_alive: float = 0.0,
     ) -> ParseConfig:
         """Return a configuration with an empty cache of selectors."""
         routes = {name: route.chooses for name, route in rules.routes.items()}
@@ -73,7 +88,7 @@ class ParseConfig(Struct, frozen=True, eq=False):
             routes,
             frozenset(name for name, route in rules.routes.items() if route.private),
         )
-        return cls(rules, commit, max_body, selectors, private)
+        return cls(rules, commit, max_body, selectors, private, keep_alive)
 
 
 class ParsedRequest(Struct, frozen=True, gc=False):
@@ -89,6 +104,8 @@ class ParsedRequest(Struct, frozen=True, gc=False):
     """Whether the conversation may stay with the model that it had, and be remembered."""
     private: bool = False
     """Whether it may go to instances only whose keys are verified, and encrypted to these."""
+    keep_alive: float = 0.0
+    """The silence in seconds that is to be bridged if it asks for a stream; 0: none."""
 
     def __repr__(self) -> str:
         return f"ParsedRequest({self.selector.mode!r}, {self.commit!r})"
@@ -134,10 +151,11 @@ class ParsedRequest(Struct, frozen=True, gc=False):
         return planned
 
 
-def _wished(named: Named) -> tuple[Commit | None, bool, bool] | RouterError:
+def _wished(named: Named, silence: float) -> tuple[Commit | None, bool, bool, float] | RouterError:
     """Return the commit point, if the client chose one, and what else the header fields ask for.
 
-    That is whether the conversation may stick to a model, and whether the request is private.
+    That is whether the conversation may stick to a model, whether the request is private, and the
+    silence to be bridged, which is otherwise ``silence``.
     """
     chosen = commit_point(named)
     if isinstance(chosen, RouterError):
@@ -148,7 +166,11 @@ def _wished(named: Named) -> tuple[Commit | None, bool, bool] | RouterError:
     private = private_asked(named)
     if isinstance(private, RouterError):
         return private
-    return coding_error(named) or (chosen, not off, private)
+    asked = keep_alive(named)
+    if isinstance(asked, RouterError):
+        return asked
+    silence = silence if asked is None else asked
+    return coding_error(named) or (chosen, not off, private, silence)
 
 
 def parse_request(named: Named, body: bytes, config: ParseConfig) -> ParsedRequest | RouterError:
@@ -156,12 +178,12 @@ def parse_request(named: Named, body: bytes, config: ParseConfig) -> ParsedReque
 
     The channels have asked the gate about the fields already; `autopilot explain` has not.
     """
-    wish, sticky, private = None, True, False
+    wish, sticky, private, silence = None, True, False, config.keep_alive
     if not _JUDGED.isdisjoint(named):
-        wished = _wished(named)
+        wished = _wished(named, silence)
         if isinstance(wished, RouterError):
             return wished
-        wish, sticky, private = wished
+        wish, sticky, private, silence = wished
     if len(body) > config.max_body:
         return too_large(config.max_body)
     parsed = parse_body(body)
@@ -182,8 +204,8 @@ def parse_request(named: Named, body: bytes, config: ParseConfig) -> ParsedReque
         unchanged = as_signed(parsed, body) if selector.mode is DIRECT else None
         if unchanged is None:
             return _SIGNED
-        return ParsedRequest(unchanged, selector, commit, tee_only, signed=True, sticky=sticky)
-    return ParsedRequest(parsed, selector, commit, tee_only, False, sticky)
+        return ParsedRequest(unchanged, selector, commit, tee_only, True, sticky, False, silence)
+    return ParsedRequest(parsed, selector, commit, tee_only, False, sticky, False, silence)
 
 
 def _private(

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.http.head_gate import HeadGate, coding_error, commit_point, passed_through
+from autopilot.http.head_gate import (
+    HeadGate,
+    coding_error,
+    commit_point,
+    keep_alive,
+    passed_through,
+)
 from autopilot.http.headers import Field, read_request_headers
 from autopilot.http.resource_ledger import Admission, ResourceLedger, ResourceLimits
 from autopilot.routing.commit import Commit
@@ -49,6 +55,24 @@ class HeadGateTests(SynchronousTestCase):
             self.assertIsNone(gate.refusal(CHAT, key, length, 10, admission))
             assert admission.charge is not None
             self.assertEqual(admission.charge.held_bytes, length or 0)
+
+    def test_keep_alive(self) -> None:
+        """The silence to be bridged is 0 or a number of milliseconds in a range, or not said."""
+        for value, expected in (
+            *((b"", None), (b" ", None), (b"0", 0.0), (b"000", 0.0)),
+            *((b"1000", 1.0), (b" 1500 ", 1.5), (b"86400000", 86400.0)),
+        ):
+            named = read_request_headers([(b"X-Autopilot-Keepalive", value)]).named
+            self.assertEqual(keep_alive(named), expected, value)
+        self.assertIsNone(keep_alive({}))
+        gate = HeadGate(frozenset({CHAT}), OWN)
+        for value in (b"999", b"86400001", b"-1", b"1.5", b"1e3", b"on", b"\xb2", b"9" * 5000):
+            named = read_request_headers([(b"X-Autopilot-Keepalive", value)]).named
+            error = gate.refusal(CHAT, named, 1, 10, Admission(ResourceLedger(), ""))
+            self.assertEqual(error, keep_alive(named))
+            assert error is not None
+            self.assertEqual((error.status, error.code), (400, "invalid_header"), value)
+            self.assertIn("X-Autopilot-Keepalive", error.message)
 
     def test_via(self) -> None:
         """Only the router's own name, as a word of its own, is a loop."""

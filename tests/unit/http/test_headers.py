@@ -80,6 +80,7 @@ NOT_SENT_UP = (
     b"X-Chutes-Trace",
     b"X-Autopilot-Commit",
     b"X-Autopilot-Affinity",
+    b"X-Autopilot-Keepalive",
 )
 
 

@@ -174,3 +174,30 @@ class PrivateTests(SynchronousTestCase):
             planned = parsed.plan(*given, standing)
             assert isinstance(planned, Plan)
             self.assertEqual(planned.models, models)
+
+
+class KeepAliveTests(SynchronousTestCase):
+    """The silence that is bridged: the setting's, or what the request asks for."""
+
+    def parsed(self, *values: bytes, setting: float = 2.0) -> float | str:
+        """Return the silence of a request with this field, or the code of the error."""
+        parsing = ParseConfig.of(Rules(frozenset(), 8), Commit.CONTENT, 99, keep_alive=setting)
+        fields = [(b"X-Autopilot-Keepalive", value) for value in values]
+        parsed = parse_request(by_name(fields), b'{"model":"a"}', parsing)
+        return parsed.code if isinstance(parsed, RouterError) else parsed.keep_alive
+
+    def test_either(self) -> None:
+        """The request's own wish goes before the setting."""
+        self.assertEqual(self.parsed(), 2.0)
+        self.assertEqual(self.parsed(b""), 2.0)
+        self.assertEqual(self.parsed(b"0"), 0.0)
+        self.assertEqual(self.parsed(b"5000"), 5.0)
+        self.assertEqual(self.parsed(b"5000", setting=0.0), 5.0)
+        self.assertEqual(self.parsed(b"999"), "invalid_header")
+
+    def test_private(self) -> None:
+        """A private request is not bridged, whatever it asks for."""
+        parsed = parse("a", REQUIRE, (b"X-Autopilot-Keepalive", b"1000"))
+        assert isinstance(parsed, ParsedRequest)
+        self.assertTrue(parsed.private)
+        self.assertEqual(parsed.keep_alive, 0.0)

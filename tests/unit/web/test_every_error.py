@@ -72,6 +72,7 @@ def rows(path: bytes) -> Iterator[Asked]:
     yield bodied(400, "no_capable_model", ask(ALIAS, tools=[{"type": "function"}]))
     yield bodied(400, "invalid_commit", ask("a"), b"X-Autopilot-Commit: never")
     yield bodied(400, "invalid_header", ask("a"), b"X-Autopilot-Affinity: never")
+    yield bodied(400, "invalid_header", ask("a"), b"X-Autopilot-Keepalive: soon")
     yield bodied(508, "loop_detected", ask("a"), b"Via: 1.1 chutes-autopilot-test")
     yield bodied(413, "request_too_large", b" " * (MAX_BODY + 1))
     yield bodied(415, "unsupported_content_encoding", ask("a"), b"Content-Encoding: gzip")
