@@ -23,7 +23,7 @@ LEAVING = (Input.CLIENT_GONE, Input.SHUT_DOWN)
 
 Table = Mapping[State, Mapping[Input, Transition]]
 
-_WIDTH, _HEIGHT = 1000, 880
+_WIDTH, _HEIGHT = 1000, 912
 _LINE = 15
 
 
@@ -95,17 +95,25 @@ _ARROWS = {
     (State.HOLDING, State.STREAMING): Arrow("M770 328H862", 833, 274, Anchor.MIDDLE),
     (State.HOLDING, State.OVER): Arrow("M680 350V570", 688, 382),
     (State.PAUSING, State.ATTEMPTING): Arrow("M555 284V152", 547, 184, Anchor.END),
+    (State.PACING, State.PACING): Arrow("M56 350V372H76V354", 86, 388, Anchor.END),
+    (State.PAUSING, State.PAUSING): Arrow("M485 350V372H505V354", 495, 388, Anchor.MIDDLE),
     (State.PAUSING, State.OVER): Arrow("M555 350V570", 563, 382),
     (State.STREAMING, State.STREAMING): Arrow("M936 284V262H960V280", 948, 224, Anchor.MIDDLE),
     (State.STREAMING, State.OVER): Arrow("M910 350V570", 917, 382),
 }
-_FRAME = Box(186, 34, 614, 440, ("before commit: nothing has been written to the client",))
+_FRAME = Box(
+    186,
+    34,
+    614,
+    440,
+    ("before commit: nothing, or a head and comments only, written to the client",),
+)
 _FRAME_ARROW = Arrow("M400 474V570", 408, 526, stacked=False)
 # The positions of the lists of steps, below the diagram.
 _LISTS = {
     State.PLANNED: (20, 672),
     State.PACING: (20, 724),
-    State.PAUSING: (20, 806),
+    State.PAUSING: (20, 822),
     State.ATTEMPTING: (208, 672),
     State.READING: (396, 672),
     State.HOLDING: (584, 672),

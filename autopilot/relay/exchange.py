@@ -360,7 +360,10 @@ class Exchange(ExchangeEnds):
         if lease is not None and attempt.held:
             attempt.held = [lease.masked(b"".join(attempt.held))]
         begun = attempt.held[0] if attempt.held else b""
-        if not (self._config.shape_errors and may_lack_error(head, begun, attempt.held_bytes)):
+        # For a stream that has begun it is made an event, for which all of it is needed.
+        bridge = self._bridge
+        awaits = self._config.shape_errors or (bridge is not None and bridge.begun)
+        if not (awaits and may_lack_error(head, begun, attempt.held_bytes)):
             return self._commit(attempt, now)
         if attempt.ended:
             body = with_error(attempt.release_held(), head.status, self._request.dialect)

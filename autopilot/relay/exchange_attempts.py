@@ -9,12 +9,18 @@ from abc import abstractmethod
 from math import inf
 from typing import TYPE_CHECKING, ClassVar
 
+from msgspec import structs
+
+from autopilot.http.dialect import COUNT_TOKENS
 from autopilot.http.headers import field_lines, sent_up
+from autopilot.http.timers import Deadline
 from autopilot.relay.attempt import Attempt, Expiry
+from autopilot.relay.bridge import BridgedResponse
 from autopilot.relay.errors import edge_limited
 from autopilot.relay.exchange_base import ExchangeBase
 from autopilot.relay.exchange_states import Input, State
 from autopilot.relay.pacing import PacedCalls
+from autopilot.relay.response_head import bridged_head
 from autopilot.routing.plan import WHY_BY_MODE
 from autopilot.routing.selector import DIRECT
 from autopilot.routing.why import Why
@@ -49,6 +55,8 @@ class ExchangeAttempts(ExchangeBase, has_steps=False):
 
     def _try_first(self, now: float) -> State:
         config = self._config
+        if self._silence and self._bridge is None:
+            self._bridge_silence()
         if config.governed and self._paced is None and self._request.dialect in config.governed:
             state = self._pace(now)
             if state is not None:
@@ -60,6 +68,40 @@ class ExchangeAttempts(ExchangeBase, has_steps=False):
         else:  # the usual case without a call
             self._why = plan.why(candidate) if plan.added else WHY_BY_MODE[plan.mode]
         return self._begin(candidate, now)
+
+    # -- the silence before an answer
+
+    def _bridge_silence(self) -> None:
+        """Have a stream begin before its answer, if that takes long, and if the client can read it.
+
+        Neither a plain answer nor a count of tokens is a stream, and the head of a private answer
+        says which instance gave it. To HTTP/1.0, which has no chunks, a broken stream would look
+        whole (RFC 9112 §6.3).
+        """
+        request, response = self._request, self._response
+        if self._streams and not self._private and request.path != COUNT_TOKENS and response.chunks:
+            deadline = Deadline(self._shared.clock, self._silent)
+            self._bridge = BridgedResponse(response, request.dialect, deadline, self._silence)
+            self._response = self._bridge
+
+    def _silent(self) -> None:
+        self.take(Input.KEEP_ALIVE, None)
+
+    def _keep_alive(self, now: float) -> State:
+        """Write a comment, the first one behind a head; that is no commit (contract §6)."""
+        bridge, use = self._bridge, self._request.use
+        assert bridge is not None
+        if bridge.begun:
+            bridge.comment()
+            return self.state
+        date = self._shared.date
+        if now >= date.due:
+            date.renew(now)
+        head = bridged_head(self._request.request_id, date.value)
+        if use is not None:
+            head = structs.replace(head, fields=use.marked(head.fields))
+        bridge.begin(head)
+        return self.state
 
     # -- the account's governor
 

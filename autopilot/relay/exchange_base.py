@@ -23,7 +23,10 @@ from autopilot.routing.usage import Usage, cost_of
 from autopilot.state.tables import GivenUp
 
 if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
+
     from autopilot.observability.log_rate_limit import FailureLog
+    from autopilot.relay.bridge import BridgedResponse
     from autopilot.relay.config import RelayConfig
     from autopilot.relay.downstream import ClientRequest, Downstream
     from autopilot.relay.pacing import PacedCalls, Pacing
@@ -59,7 +62,7 @@ class Collaborators:
 
     ``client`` returns the hash of a request's client. An exchange calls ``released`` when it ends.
     It calls ``limited`` with what an upstream states of the client's limits, and asks ``pacing``
-    before each call of a dialect that is governed.
+    before each call of a dialect that is governed. Its deadlines are those of ``clock``.
     """
 
     seconds: Callable[[], float]
@@ -71,6 +74,7 @@ class Collaborators:
     failures: FailureLog
     date: DateField
     limited: Limited
+    clock: IReactorTime
     pacing: Pacing | None = None
 
 
@@ -86,6 +90,7 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         "_affinity_why",
         "_attempts",
         "_body",
+        "_bridge",
         "_candidates",
         "_charge",
         "_code",
@@ -108,6 +113,7 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         "_responded",
         "_response",
         "_shared",
+        "_silence",
         "_snapshot",
         "_started",
         "_status",
@@ -166,6 +172,8 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         self._candidates = CandidateQueue(plan.candidates, config.max_attempts)
         self._attempts = 0
         self._paced: PacedCalls | None = None
+        self._silence = parsed.keep_alive
+        self._bridge: BridgedResponse | None = None
         self._waited_ms: float | None = None
         self._stream: Stream | None = None
         self._filter: UsageFilter | None = None
@@ -259,7 +267,11 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
                 self._charge.release()
             if self._request.use is not None:
                 self._request.use.end()
-            if self._paced is not None or self._request.lease is not None:
+            if (
+                self._bridge is not None
+                or self._paced is not None
+                or self._request.lease is not None
+            ):
                 self._end_calls()
             self._shared.released(self)
         return _OVER
@@ -271,7 +283,12 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
             self._shared.failures.report("The usage of a key could not be counted")
 
     def _end_calls(self) -> None:
-        """Give back the key of the platform that was lent, and make no further call with it."""
+        """Give back the key of the platform that was lent, and make no further call with it.
+
+        Nor is any silence bridged any more.
+        """
+        if self._bridge is not None:
+            self._bridge.close()
         if self._request.lease is not None:
             self._request.lease.end()
         try:

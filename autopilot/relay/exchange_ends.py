@@ -20,6 +20,7 @@ from autopilot.observability.records import (
 )
 from autopilot.relay.attempt import Attempt
 from autopilot.relay.body_kind import BodyKind
+from autopilot.relay.bridge import NO_STREAM, response_event
 from autopilot.relay.dialect import Meaning, judge_document
 from autopilot.relay.errors import BREAKS, NO_ANSWERS, OUT_OF_TIME, SHUTTING_DOWN, given_up
 from autopilot.relay.exchange_attempts import ExchangeAttempts
@@ -62,7 +63,10 @@ class ExchangeEnds(ExchangeAttempts, has_steps=False):
         policy = attempt.commit_policy
         if policy is not None and not policy.answered and self._streams:
             attempt.first_content = now - attempt.started
-        is_stream = attempt.kind is BodyKind.STREAM
+        is_stream, bridge = attempt.kind is BodyKind.STREAM, self._bridge
+        if bridge is not None and bridge.begun and not is_stream:
+            # The rest could not be relayed within a stream, so it is not awaited.
+            return self._commit_whole(attempt, head, attempt.release_held(), now, _CONTENT)
         if attempt.ended and not is_stream:
             held, meant = attempt.release_held(), _CONTENT
             if attempt.kind is _JSON:  # megabytes are not read twice
@@ -75,7 +79,7 @@ class ExchangeEnds(ExchangeAttempts, has_steps=False):
         tables = self._shared.tables
         if 200 <= head.status < 300:
             tables.committed(self._key, attempt.candidate.model, now)
-        response = self._response
+        response = self._response if bridge is None else bridge.relay()
         if is_stream and self._body.template.asks_usage:
             response = self._filter = UsageFilter(response)
         # Nothing is sent up after commit, so the body must not be held while the answer streams,
@@ -113,7 +117,7 @@ class ExchangeEnds(ExchangeAttempts, has_steps=False):
             self._stream.broken(attempt.error)
         return State.STREAMING
 
-    def _commit_whole(
+    def _commit_whole(  # noqa: C901  a call costs every plain answer
         self,
         attempt: Attempt,
         head: ResponseHead,
@@ -127,6 +131,9 @@ class ExchangeEnds(ExchangeAttempts, has_steps=False):
         ``meant`` is the meaning of a 2xx: with no candidate left, one without an answer is relayed.
         ``raw_usage`` is its ``usage``, empty if it has none; None unless the answer is a usual one.
         """
+        bridge = self._bridge
+        if bridge is not None and bridge.begun:
+            return self._end_bridged(attempt, head, body, now)
         if self._given_up and (meant is not _CONTENT or not body):
             self._judge_given_up(None, now)  # a response without an answer is not faster than one
         model, is_success = attempt.candidate.model, 200 <= head.status < 300
@@ -156,6 +163,17 @@ class ExchangeEnds(ExchangeAttempts, has_steps=False):
         self._response.whole(committed, body)
         self._responded = True
         return self._conclude(outcome, now, len(body), True, reason, usage, cost)
+
+    def _end_bridged(self, attempt: Attempt, head: ResponseHead, body: bytes, now: float) -> State:
+        """End a stream that has begun with a response that is none, of which ``body`` is known."""
+        if 200 <= head.status < 300:
+            return self._refuse(NO_STREAM, now)
+        self._release()
+        committed = self._committed_head(attempt, head, now, False)
+        event = response_event(head.status, body, self._request.dialect)
+        self._response.whole(committed, event)
+        self._responded = True
+        return self._conclude(Outcome.RELAYED_ERROR, now, len(event))
 
     def _committed_head(
         self,

@@ -52,6 +52,7 @@ class Input(StrEnum):
     EXPIRED = "expired"
     CLIENT_GONE = "client_gone"
     SHUT_DOWN = "shut_down"
+    KEEP_ALIVE = "keep_alive"
     STREAM_OVER = "stream_over"
 
 
@@ -74,6 +75,15 @@ _LEAVING = {
     Input.SHUT_DOWN: Transition("refuse_to_wait", _OVER),
 }
 
+
+def _waiting(state: State) -> Mapping[Input, Transition]:
+    """Return the rows that every state has in which an answer is awaited.
+
+    ``KEEP_ALIVE`` writes a head and comments, which is not commit: the state stays.
+    """
+    return {**_LEAVING, Input.KEEP_ALIVE: Transition("keep_alive", frozenset({state}))}
+
+
 TRANSITIONS: Table = {
     State.PLANNED: {
         Input.START: Transition(
@@ -83,32 +93,32 @@ TRANSITIONS: Table = {
     State.PACING: {
         Input.ADMITTED: Transition("admit", frozenset({State.ATTEMPTING, State.OVER})),
         Input.EXPIRED: Transition("expire_pacing", _OVER),
-        **_LEAVING,
+        **_waiting(State.PACING),
     },
     State.ATTEMPTING: {
         Input.WHOLE: Transition("judge_whole", _DECIDED),
         Input.HEAD: Transition("judge_head", _DECIDED | {State.READING, State.HOLDING}),
         Input.BROKEN: Transition("judge_error", _DECIDED),
         Input.EXPIRED: Transition("expire", _DECIDED),
-        **_LEAVING,
+        **_waiting(State.ATTEMPTING),
     },
     State.READING: {
         Input.BODY: Transition("read_body", _DECIDED | {State.READING}),
         Input.END: Transition("read_end", _DECIDED),
         Input.BROKEN: Transition("read_error", _DECIDED),
         Input.EXPIRED: Transition("expire", _DECIDED),
-        **_LEAVING,
+        **_waiting(State.READING),
     },
     State.HOLDING: {
         Input.BODY: Transition("hold_body", _DECIDED | {State.HOLDING}),
         Input.END: Transition("hold_end", _DECIDED),
         Input.BROKEN: Transition("judge_error", _DECIDED),
         Input.EXPIRED: Transition("expire", _DECIDED | {State.HOLDING}),
-        **_LEAVING,
+        **_waiting(State.HOLDING),
     },
     State.PAUSING: {
         Input.EXPIRED: Transition("resume", frozenset({State.ATTEMPTING, State.OVER})),
-        **_LEAVING,
+        **_waiting(State.PAUSING),
     },
     State.STREAMING: {
         Input.EXPIRED: Transition("stream_expired", _STREAMING_OR_OVER),
@@ -125,19 +135,29 @@ TRANSITIONS: Table = {
 _SEALED_FIRST = {State.ATTEMPTING: frozenset({State.SEALING}), State.PAUSING: frozenset[State]()}
 
 
-def _of_private(row: Transition) -> Transition:
-    to = frozenset[State]().union(*(_SEALED_FIRST.get(each, {each}) for each in row.to))
-    return Transition(row.step, to)
+def _of_private(rows: Mapping[Input, Transition]) -> dict[Input, Transition]:
+    """Return the rows of a state for private exchanges.
+
+    The head of a private answer says that it is one, so that none is written before it.
+    """
+    return {
+        given: Transition(
+            row.step,
+            frozenset[State]().union(*(_SEALED_FIRST.get(each, {each}) for each in row.to)),
+        )
+        for given, row in rows.items()
+        if given is not Input.KEEP_ALIVE
+    }
 
 
 PRIVATE_TRANSITIONS: Table = {
     **{
-        state: {given: _of_private(row) for given, row in rows.items()}
+        state: _of_private(rows)
         for state, rows in TRANSITIONS.items()
         if state is not State.PAUSING
     },
     State.ATTEMPTING: {
-        **{given: _of_private(row) for given, row in TRANSITIONS[State.ATTEMPTING].items()},
+        **_of_private(TRANSITIONS[State.ATTEMPTING]),
         # The allowance of an attempt is extended, or it gives way to another.
         Input.EXPIRED: Transition("expire", _STREAMING_OR_OVER | {State.ATTEMPTING, State.SEALING}),
     },

@@ -217,6 +217,7 @@ class Proxy:
             self._failures,
             DateField(wall_clock),
             limited,
+            clock,
             None if governor is None else Pacing(governor, self._upstream_key, self._conversation),
         )
         # A count of tokens generates nothing, so it must not change what is known of its model.

@@ -133,6 +133,18 @@ def committed_head(
     return CommittedHead(status, head.reason, fields, framed, streams, rechunk)
 
 
+def bridged_head(request_id: str, date: bytes) -> CommittedHead:
+    """Return the head of a stream that begins before its answer, of which it says nothing."""
+    fields = [
+        (b"Date", date),
+        (b"Content-Type", EVENT_STREAM.encode("ascii")),
+        (b"Cache-Control", b"no-cache"),
+        (b"X-Accel-Buffering", b"no"),
+        (REQUEST_ID, request_id.encode("ascii")),
+    ]
+    return CommittedHead(200, b"OK", fields, streams=True, rechunk=True)
+
+
 def _forbid_buffering(fields: list[headers.Field]) -> None:
     """Keep an nginx in front of the router from collecting events, if the upstream did not."""
     for field in fields:

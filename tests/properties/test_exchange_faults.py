@@ -14,14 +14,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.relay import commit, event_guard, exchange, exchange_ends, stream
+from autopilot.relay import (
+    bridge,
+    commit,
+    event_guard,
+    exchange,
+    exchange_attempts,
+    exchange_ends,
+    stream,
+)
+from autopilot.relay.bridge import COMMENT, BridgedResponse
 from autopilot.relay.exchange import Exchange
 from autopilot.routing import retry_policy
 from autopilot.routing.commit import Commit
 from autopilot.state.tables import StateTables
 from autopilot.upstream.pool import Pool
 from tests.unit.relay.downstreams import RecordingDownstream
-from tests.unit.relay.routers import Client, RouterTestCase
+from tests.unit.relay.routers import ALIAS, EACH, Client, RouterTestCase
 from tests.unit.relay.upstreams import DONE, JSON, ROLE, STOP, TOKEN, chunk, head, whole
 
 
@@ -59,6 +68,10 @@ _PLACES: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (event_guard.EventGuard, ("feed", "end")),
     (stream, ("reported_usage", "count_events")),
     (Pool, ("dispatch",)),
+    (exchange_attempts, ("bridged_head", "BridgedResponse")),
+    (exchange_ends, ("response_event",)),
+    (bridge, ("refusal_event", "failure_event", "error_text")),
+    (BridgedResponse, ("begin", "comment", "relay", "close", "refuse", "whole", "commit")),
     (RecordingDownstream, ("whole", "commit", "write", "finish", "cut", "produce", "announce")),
     (Exchange, ("_conclude", "_commit", "_begin", "_send", "_fail", "_refuse")),
 )
@@ -76,6 +89,10 @@ def _stops(case: RouterTestCase, client: Client) -> None:
 
 def _waits(case: RouterTestCase, client: Client) -> None:
     case.clock.advance(1000)
+
+
+def _says_nothing(case: RouterTestCase, client: Client) -> None:
+    case.clock.advance(1)
 
 
 def _pauses(case: RouterTestCase, client: Client) -> None:
@@ -101,11 +118,13 @@ _EVENTS: tuple[Script, ...] = (
     _leaves,
     _stops,
     _waits,
+    _says_nothing,
     _pauses,
     _resets,
     _says(whole(200, b"{}")),
     _says(whole(503, b"")),
     _says(whole(400, b'{"detail":"no"}')),
+    _says(head(403, b"text/html")),
     _says(head(429, JSON), chunk(b'{"detail":')),
     _says(head(), chunk(ROLE)),
     _says(head(), chunk(TOKEN)),
@@ -124,10 +143,17 @@ class FaultTests(SynchronousTestCase):
         stream=st.booleans(),
         commit_at=st.sampled_from(Commit),
         connects=st.booleans(),
+        bridged=st.booleans(),
     )
     @settings(max_examples=400, deadline=None)
     def test_anything_may_raise(
-        self, at: int, script: list[Script], stream: bool, commit_at: Commit, connects: bool
+        self,
+        at: int,
+        script: list[Script],
+        stream: bool,
+        commit_at: Commit,
+        connects: bool,
+        bridged: bool,
     ) -> None:
         """For every fault there is one record, an honest end, and no leak."""
         case = RouterTestCase("finish")
@@ -136,7 +162,7 @@ class FaultTests(SynchronousTestCase):
         case.build(commit=commit_at)
         case.upstreams.refusing = not connects
         with _wired(fuse):
-            client = case.ask(stream=stream)
+            client = case.ask(ALIAS, *([EACH] if bridged else []), stream=stream)
             for event in script:
                 event(case, client)
         failures = self.flushLoggedErrors(FuseError)
@@ -158,6 +184,9 @@ class FaultTests(SynchronousTestCase):
         if down.ended is None:
             # Only a disconnected client gets no response.
             self.assertEqual(case.records[0].outcome, "client_gone")
+        elif down.body == COMMENT * len(down.writes) and down.writes:
+            # A stream that has begun does not end without a word, unless it is cut off.
+            self.assertEqual(down.ended, "abort")
         elif down.head is None:
             self.assertEqual(down.status, 500 if down.code == "internal_error" else down.status)
 

@@ -41,6 +41,8 @@ from tests.unit.relay.downstreams import RecordingDownstream
 from tests.unit.relay.upstreams import DONE, STOP, TOKEN, Upstreams, Wire, chunk, head
 
 ALIAS = "chutesai/AutoPilot"
+EACH = (b"X-Autopilot-Keepalive", b"1000")
+"""The field by which a client asks that silence be bridged each second."""
 PSEUDONYM = b"chutes-autopilot-test"
 WALL_TIME = 1_800_000_000.25 - 1000
 """The time of day when the clock starts, at 1000 s: 2027-01-15T08:00:00.25Z."""
