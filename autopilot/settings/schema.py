@@ -57,6 +57,7 @@ from autopilot.settings.types import (
     ReadableFile,
     Type,
     WritableFile,
+    ZeroOr,
 )
 
 MOST_WORKERS: Final = 64
@@ -328,6 +329,14 @@ class Settings:
         2_000,
         "Time for which a request waits when EDGE_RATE is reached before it is rejected with 429.",
         low=0,
+        live=True,
+    )
+    keepalive_after_ms: int = _setting(
+        "0",
+        ZeroOr(1_000, _DAY_MS, "ms"),
+        "Time without a byte for the client after which a stream begins with SSE comments, while"
+        " models are still being tried, so that no load balancer in between cuts it. 0: no stream"
+        " begins before its answer.",
         live=True,
     )
     cooldown_failures: int = _count(

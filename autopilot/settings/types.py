@@ -81,6 +81,22 @@ class Integer:
         return str(value)
 
 
+@dataclass(frozen=True, slots=True)
+class ZeroOr(Integer):
+    """Zero, which turns something off, or an integer within limits."""
+
+    @property
+    def expected(self) -> str:
+        """Zero, the limits and the unit."""
+        return f"0 or {super(ZeroOr, self).expected}"
+
+    def check(self, value: object) -> object:
+        """Accept zero, or an ``int`` within the limits."""
+        if isinstance(value, int) and not isinstance(value, bool) and value == 0:
+            return value
+        return super(ZeroOr, self).check(value)
+
+
 AUTO: Final = "auto"
 """The word for a number that the router chooses itself."""
 

@@ -249,7 +249,11 @@ def parsing(settings: Settings) -> ParseConfig:
         routes={each.name: _route(each, settings.aliases) for each in route_entries(settings)},
     )
     return ParseConfig.of(
-        rules, Commit(settings.commit), settings.max_request_bytes, PrivateMode(settings.private)
+        rules,
+        Commit(settings.commit),
+        settings.max_request_bytes,
+        PrivateMode(settings.private),
+        settings.keepalive_after_ms / 1000,
     )
 
 

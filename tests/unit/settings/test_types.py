@@ -21,6 +21,7 @@ from autopilot.settings.types import (
     Names,
     ReadableFile,
     WritableFile,
+    ZeroOr,
 )
 
 names = st.text(
@@ -51,6 +52,17 @@ class PlainKindTests(SynchronousTestCase):
         for text in ("0", "10", "none", "1.5"):
             error = self.assertRaises(ValueError, kind.parse, text)
             self.assertIn("give auto, off or 1 to 9 a minute", str(error))
+
+    def test_zero_or(self) -> None:
+        """Zero turns a limit off that has no other value below its least."""
+        kind = ZeroOr(10, 20, "ms")
+        for text, value in (("0", 0), ("10", 10), ("20", 20)):
+            self.assertEqual(kind.parse(text), value)
+        for text in ("1", "9", "21", "-1", "off"):
+            error = self.assertRaises(ValueError, kind.parse, text)
+            self.assertIn("give 0 or 10 to 20 ms", str(error))
+        for given_value in (False, 0.0, "0"):
+            self.assertRaises(ValueError, kind.check, given_value)
 
     @given(st.decimals(0, 1, places=6))
     def test_share(self, number: object) -> None:

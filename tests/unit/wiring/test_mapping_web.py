@@ -79,6 +79,15 @@ class WebTests(ReloadTestCase):
             self.reactor.advance(0.002)
             self.assertEqual(browser.response.status, 429)
 
+    def test_keepalive_after_ms(self) -> None:
+        """A stream begins before its answer after the time that was set at its arrival."""
+        self.start()
+        for silence, begins in ((0, False), (1000, True), (5000, False), (0, False)):
+            self.change(keepalive_after_ms=silence)
+            browser = self.ask(ONE)
+            self.reactor.advance(1.0)
+            self.assertIs(b": keep-alive" in browser.wire, begins, silence)
+
     def test_max_concurrent_requests(self) -> None:
         """A request above the new limit is rejected."""
         self.start()
