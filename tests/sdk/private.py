@@ -1,4 +1,4 @@
-"""A stub and a router for SDKs in private mode."""
+"""A stub and a router for SDKs, in private mode as well."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from tests.rigs.smoke.processes import twistd_command
 
 INVOKE = "/e2e/invoke"
 PRIVATE_STUB = ("--scenario-tee", f"--attestation-kit={KIT}")
+# Long enough that a router which bridges silence each second has written a comment.
+SLOW_STUB = ("--delay-ms", "1400")
 _START = (
     "from autopilot.attestation import nonce_pool; nonce_pool.DISCOVERIES = 1000;"
     " import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twistd'; run()"

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { APICallError, Output, RetryError, generateObject, generateText, streamObject, streamText, tool } from "ai";
 import { z } from "zod";
-import { ALIAS, Caller, LIST, baseURL, eitherURL, narrowURL, occupy, script, until } from "./served.mjs";
+import { ALIAS, BRIDGED, Caller, LIST, SLOW_LIST, baseURL, eitherURL, narrowURL, occupy, script, until } from "./served.mjs";
 
 const prompt = "Hello";
 const schema = z.object({ city: z.string(), days: z.number() });
@@ -36,6 +36,12 @@ test("alias, list and direct name answer plainly and streamed, with the same wor
     assert.match(text, /^Served by /);
     assert.equal(await joined(streamText({ model: provider(model), prompt }).textStream), text);
   }
+});
+
+test("comments before an answer change nothing", async () => {
+  const { provider } = made({ headers: BRIDGED });
+  const said = await joined(streamText({ model: provider(SLOW_LIST), prompt }).textStream);
+  assert.match(said, /^Served by stub\/slow-head/);
 });
 
 test("a list goes on to the next model, and the headers say so", async () => {

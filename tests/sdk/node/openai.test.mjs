@@ -4,7 +4,7 @@ import { test } from "node:test";
 import OpenAI from "openai";
 import { zodResponseFormat } from "openai/helpers/zod";
 import { z } from "zod";
-import { ALIAS, Caller, LIST, baseURL, eitherURL, narrowURL, occupy, script, until } from "./served.mjs";
+import { ALIAS, BRIDGED, Caller, LIST, SLOW_LIST, baseURL, eitherURL, narrowURL, occupy, script, until } from "./served.mjs";
 
 const messages = [{ role: "user", content: "Hello" }];
 const tools = [{ type: "function", function: { name: "weather", parameters: { type: "object" } } }];
@@ -59,6 +59,14 @@ test("a list goes on to the next model, and the headers say so", async () => {
     assert.ok(response.headers.get("x-request-id"));
     assert.deepEqual(await caller.models(), LIST.split(","));
   }
+});
+
+test("comments before an answer change nothing", async () => {
+  const { client } = made({ defaultHeaders: BRIDGED });
+  const asked = { model: SLOW_LIST, messages, stream: true };
+  const { data, response } = await client.chat.completions.create(asked).withResponse();
+  assert.equal(response.headers.get("x-chutes-autopilot-selected"), null);
+  assert.match(await words(data), /^Served by stub\/slow-head/);
 });
 
 test("usage, and reasoning before the text", async () => {

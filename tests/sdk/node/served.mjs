@@ -5,6 +5,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 export const ALIAS = "chutesai/AutoPilot";
 export const LIST = "stub/503-cold,stub/ok";
+/** Silent for longer than the second after which a router begins such a stream with a comment. */
+export const SLOW_LIST = "stub/503-cold,stub/slow-head";
+export const BRIDGED = { "X-Autopilot-Keepalive": "1000" };
 const PATIENCE_MS = 20_000;
 const { ROUTER_URL, NARROW_ROUTER_URL, PRIVATE_ROUTER_URL, STUB_URL } = process.env;
 

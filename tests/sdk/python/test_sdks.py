@@ -14,6 +14,7 @@ from tests.sdk.private import (
     INVOKE,
     PRIVATE_COMMANDS,
     PRIVATE_STUB,
+    SLOW_STUB,
     private_calls,
     private_settings,
 )
@@ -32,7 +33,7 @@ class SdkTests(ServedTestCase):
     """One stub and three routers for all tests."""
 
     routers: ClassVar = {"router": {}, "narrow": {"MAX_CONCURRENT_REQUESTS": "1"}}
-    stub_options: ClassVar = PRIVATE_STUB
+    stub_options: ClassVar = (*PRIVATE_STUB, *SLOW_STUB)
     commands: ClassVar = PRIVATE_COMMANDS
 
     @classmethod

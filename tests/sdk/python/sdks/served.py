@@ -16,6 +16,9 @@ import pytest
 
 ALIAS = "chutesai/AutoPilot"
 LIST = "stub/503-cold,stub/ok"
+# Silent for longer than the second after which a router begins such a stream with a comment.
+SLOW_LIST = "stub/503-cold,stub/slow-head"
+BRIDGED = {"X-Autopilot-Keepalive": "1000"}
 TRIP = {"city": "Oslo", "days": 3}
 PATIENCE = 20.0
 

@@ -8,7 +8,16 @@ import anthropic
 import pytest
 from anthropic import Anthropic
 
-from tests.sdk.python.sdks.served import ALIAS, HELLO, LIST, ROUTER, Caller, run_example
+from tests.sdk.python.sdks.served import (
+    ALIAS,
+    BRIDGED,
+    HELLO,
+    LIST,
+    ROUTER,
+    SLOW_LIST,
+    Caller,
+    run_example,
+)
 
 
 def made(**options: Any) -> tuple[Caller, Anthropic]:
@@ -26,6 +35,14 @@ def test_plain_and_streamed(model: str) -> None:
         streamed = "".join(stream.text_stream)
     assert plain.text == streamed
     assert streamed.startswith("Served by ")
+
+
+def test_comments() -> None:
+    """Comments before an answer change nothing."""
+    _, client = made(default_headers=BRIDGED)
+    with client.messages.stream(model=SLOW_LIST, messages=HELLO, max_tokens=64) as stream:
+        assert "x-chutes-autopilot-selected" not in stream.response.headers
+        assert "".join(stream.text_stream).startswith("Served by stub/slow-head")
 
 
 @pytest.mark.parametrize("model", [ALIAS, LIST, "stub/ok"])

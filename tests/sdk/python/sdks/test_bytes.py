@@ -9,7 +9,16 @@ import aiohttp
 import httpx
 import pytest
 
-from tests.sdk.python.sdks.served import ALIAS, BASE_URL, HELLO, LIST, STUB, Caller
+from tests.sdk.python.sdks.served import (
+    ALIAS,
+    BASE_URL,
+    BRIDGED,
+    HELLO,
+    LIST,
+    SLOW_LIST,
+    STUB,
+    Caller,
+)
 
 _URL = f"{BASE_URL}/chat/completions"
 
@@ -78,6 +87,16 @@ def test_events_come_when_they_are_sent() -> None:
         assert first.startswith(b"data: ")
         assert [each["ended"] for each in caller.calls()] == [False]
     caller.left()
+
+
+def test_comments() -> None:
+    """A slow answer behind a comment is the one that comes without it."""
+    one = Caller()
+    bridged = httpx.post(_URL, json=body(SLOW_LIST), headers=fields(one) | BRIDGED)
+    comment, end, answer = bridged.content.partition(b"\n\n")
+    assert (bridged.status_code, comment + end) == (200, b": keep-alive\n\n")
+    usual = httpx.post(_URL, json=body("stub/slow-head"), headers=fields(one))
+    assert _unnamed(answer) == _unnamed(usual.content)
 
 
 def test_leaving_aiohttp() -> None:

@@ -11,7 +11,16 @@ from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel
 
-from tests.sdk.python.sdks.served import ALIAS, BASE_URL, LIST, TRIP, Caller, either
+from tests.sdk.python.sdks.served import (
+    ALIAS,
+    BASE_URL,
+    BRIDGED,
+    LIST,
+    SLOW_LIST,
+    TRIP,
+    Caller,
+    either,
+)
 
 
 class Trip(BaseModel):
@@ -40,6 +49,13 @@ def test_plain_and_streamed(base_url: str, model: str) -> None:
     plain = chat.invoke("Hello").content
     assert "".join(str(each.content) for each in chat.stream("Hello")) == plain
     assert str(plain).startswith("Served by ")
+
+
+def test_comments() -> None:
+    """Comments before an answer change nothing."""
+    _, chat = made(SLOW_LIST, default_headers=BRIDGED)
+    words = "".join(str(each.content) for each in chat.stream("Hello"))
+    assert words.startswith("Served by stub/slow-head")
 
 
 @either

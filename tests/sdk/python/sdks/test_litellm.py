@@ -10,7 +10,17 @@ import litellm
 import pytest
 from litellm import exceptions
 
-from tests.sdk.python.sdks.served import ALIAS, BASE_URL, HELLO, LIST, TRIP, Caller, either
+from tests.sdk.python.sdks.served import (
+    ALIAS,
+    BASE_URL,
+    BRIDGED,
+    HELLO,
+    LIST,
+    SLOW_LIST,
+    TRIP,
+    Caller,
+    either,
+)
 
 
 def ask(model: str, caller: Caller | None = None, **options: Any) -> Any:
@@ -34,6 +44,12 @@ def test_plain_and_streamed(base_url: str, model: str) -> None:
     assert plain.startswith("Served by ")
     assert words(ask(model, caller, api_base=base_url, stream=True)) == plain
     assert LIST.split(",")[1] in caller.models() or model == ALIAS
+
+
+def test_comments() -> None:
+    """Comments before an answer change nothing."""
+    said = words(ask(SLOW_LIST, extra_headers=BRIDGED, stream=True))
+    assert said.startswith("Served by stub/slow-head")
 
 
 @either

@@ -15,9 +15,11 @@ from pydantic import BaseModel
 from tests.sdk.python.sdks.served import (
     ALIAS,
     BASE_URL,
+    BRIDGED,
     HELLO,
     LIST,
     NARROW_BASE_URL,
+    SLOW_LIST,
     TRIP,
     Caller,
     either,
@@ -140,6 +142,21 @@ def test_responses() -> None:
     events = client.responses.create(model=LIST, input="Hello", stream=True)
     deltas = [each.delta for each in events if each.type == "response.output_text.delta"]
     assert "".join(deltas).startswith("Served by stub/ok")
+
+
+def test_comments() -> None:
+    """Comments before an answer change nothing, in chat and in responses."""
+    _, client = made(default_headers=BRIDGED)
+    raw = client.chat.completions.with_raw_response.create(
+        model=SLOW_LIST, messages=HELLO, stream=True
+    )
+    assert "x-chutes-autopilot-selected" not in raw.headers
+    chunks = list(raw.parse())
+    words = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert words.startswith("Served by stub/slow-head")
+    events = client.responses.create(model=SLOW_LIST, input="Hello", stream=True)
+    deltas = [each.delta for each in events if each.type == "response.output_text.delta"]
+    assert "".join(deltas).startswith("Served by stub/slow-head")
 
 
 def test_models() -> None:
