@@ -287,15 +287,14 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
 
         Nor is any silence bridged any more.
         """
-        if self._bridge is not None:
-            self._bridge.close()
         if self._request.lease is not None:
             self._request.lease.end()
-        try:
-            if self._paced is not None:
-                self._paced.close()
-        except Exception:  # noqa: BLE001  the slot of the exchange is still to be released
-            self._shared.failures.report("The calls of an exchange could not be ended")
+        for each in (self._bridge, self._paced):
+            try:
+                if each is not None:
+                    each.close()
+            except Exception:  # noqa: BLE001  the slot of the exchange is still to be released
+                self._shared.failures.report("The calls of an exchange could not be ended")
 
     def _end_trace(self, trace: Trace, record: RequestRecord) -> None:
         try:
@@ -320,6 +319,8 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
             attempt.charged = 0
 
     def _drop_call(self) -> None:
+        if self._bridge is not None:
+            self._bridge.close()
         if self.attempt is not None:
             self.attempt.drop_call()
 
