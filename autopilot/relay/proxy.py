@@ -400,14 +400,16 @@ class Proxy:
         if isinstance(rules, RouterError):
             return _RefusedRequest(rules)
         if type(planned) is _RefusedRequest:
-            return structs.replace(planned, key=rules.name)
+            error = keys.explained(rules, planned.error)
+            return structs.replace(planned, error=error, key=rules.name)
         parsed = planned.parsed
         mode, stream = parsed.selector.mode, parsed.body.stream
         plan = permit(rules, parsed.selector, planned.plan, snapshot.catalog)
-        error = plan if isinstance(plan, RouterError) else keys.limited(rules)
-        if error is not None or isinstance(plan, RouterError):
-            assert error is not None
-            return _RefusedRequest(error, mode, stream, rules.name)
+        if isinstance(plan, RouterError):
+            return _RefusedRequest(keys.explained(rules, plan), mode, stream, rules.name)
+        limited = keys.limited(rules)
+        if limited is not None:
+            return _RefusedRequest(limited, mode, stream, rules.name)
         request.use = KeyUse(keys.budgets, rules)
         if request.path == COUNT_TOKENS:
             return _PlannedRequest(parsed, plan.first_only, None, None, None)

@@ -110,6 +110,10 @@ class OwnKeys:
         self._refused(rules.name, error.code)
         return replace(error, fields=tuple(self.budgets.fields(rules)), key=rules.name)
 
+    def explained(self, rules: KeyRules, error: RouterError) -> RouterError:
+        """Return an error whose response has what the key has left."""
+        return with_fields(error, self.budgets.fields(rules))
+
     def _place(self, digest: bytes) -> bytes:
         return blake2b(digest, key=self._secret, digest_size=16).digest()
 

@@ -66,7 +66,11 @@ class AdmissionTests(KeyedTestCase):
         self.refused(self.ask("b", stream=False), 403, "model_not_allowed", "k")
         self.assertEqual((self.records[-1].mode, self.records[-1].stream), ("direct", False))
         self.refused(self.ask("a,b"), 403, "model_not_allowed", "k")
-        self.refused(self.ask(body=b"{"), 400, "invalid_json", "k")
+        client = self.ask(body=b"{")
+        self.refused(client, 400, "invalid_json", "k")
+        for each in (client, self.ask("b")):
+            assert each.down.refusal is not None
+            self.assertIn((b"x-ratelimit-remaining-requests", b"1"), each.down.refusal.fields)
         # What was refused does not count.
         self.answered(self.ask(stream=False))
         self.assertEqual(self.models, ["a"])
