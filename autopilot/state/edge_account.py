@@ -51,7 +51,8 @@ class EdgeConfig:
 class KeyStanding(NamedTuple):
     """What a page shows of one key or of the address, whose ``key`` is then empty.
 
-    ``banned_for`` are the seconds that its ban lasts from now on, 0 if it is not banned.
+    ``per_minute`` is the limit of the key, whoever uses it, and ``share`` the part of it that this
+    router has. ``banned_for`` are the seconds that its ban lasts from now on, 0 if there is none.
     """
 
     key: bytes
@@ -59,6 +60,7 @@ class KeyStanding(NamedTuple):
     available: float
     waiting: int
     banned_for: float
+    share: float = 1.0
 
 
 class EdgeAccount:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Final
 
-from autopilot.observability.instruments import Counter, Histogram
+from autopilot.observability.instruments import Counter, Histogram, Readings
 
 PASSED: Final = "passed"
 WAITED: Final = "waited"
@@ -47,3 +48,39 @@ class EdgeCounts:
     def count(self, outcome: str) -> None:
         """Count a call."""
         self.calls.values[outcome,] += 1
+
+
+def edge_gauges(
+    waiting: Callable[[], int],
+    banned: Callable[[], int],
+    fewest_left: Callable[[], int | None],
+) -> tuple[Readings, ...]:
+    """Return the gauges, which are read at each scrape; no key has a series of its own."""
+
+    def one(read: Callable[[], int | None]) -> Callable[[], Iterator[tuple[tuple[str, ...], int]]]:
+        def samples() -> Iterator[tuple[tuple[str, ...], int]]:
+            value = read()
+            return iter(()) if value is None else iter([((), value)])
+
+        return samples
+
+    return (
+        Readings(
+            "chutes_autopilot_edge_waiting",
+            "Requests that wait for EDGE_RATE.",
+            (),
+            one(waiting),
+        ),
+        Readings(
+            "chutes_autopilot_edge_banned_keys",
+            "Keys that the platform's edge has banned; the router's address counts as one.",
+            (),
+            one(banned),
+        ),
+        Readings(
+            "chutes_autopilot_edge_fewest_left",
+            "Calls that may be made at once with the key that has fewest; none if all have all.",
+            (),
+            one(fewest_left),
+        ),
+    )

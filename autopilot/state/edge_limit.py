@@ -175,6 +175,10 @@ class EdgeGovernor:
         """Return this router's rate of a key."""
         return self._whole(account)
 
+    def _share(self, account: EdgeAccount) -> float:
+        """Return the part of a key's limit that this router has."""
+        return 1.0
+
     def _whole(self, account: EdgeAccount) -> Rate:
         """Return the rate of a key, whoever uses it."""
         config, stated = self._config, account.stated
@@ -404,13 +408,14 @@ class EdgeGovernor:
         accounts.popitem(last=False)
 
     def _standing(self, account: EdgeAccount) -> KeyStanding:
-        now, rate = self._clock.seconds(), self._rate(account)
+        now = self._clock.seconds()
         return KeyStanding(
             account.key,
-            rate.per_minute,
-            token_bucket.available(account.bucket, rate, now),
+            self._whole(account).per_minute,
+            token_bucket.available(account.bucket, self._rate(account), now),
             len(account.queue),
             max(0.0, account.banned_until(now) - now),
+            self._share(account),
         )
 
     def _cancel(self, account: EdgeAccount) -> None:

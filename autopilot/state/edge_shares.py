@@ -142,9 +142,14 @@ class SharingGovernor(EdgeGovernor):
         whole = self._whole(account)
         if self.sharer is None or whole.unlimited:
             return whole
-        key = account.key
-        share = self.has(key) or self._without.get(key) or 1.0 / self.replicas
+        share = self._share(account)
         return Rate(whole.per_minute * share, max(1.0, whole.burst * share))
+
+    def _share(self, account: EdgeAccount) -> float:
+        if self.sharer is None or self._whole(account).unlimited:
+            return 1.0
+        key = account.key
+        return self.has(key) or self._without.get(key) or 1.0 / self.replicas
 
     def _take(self, account: EdgeAccount, now: float) -> bool:
         return self._may_use(account) and super()._take(account, now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import Deferred, succeed
@@ -11,23 +12,27 @@ from autopilot.http.fetch import FetchedResponse
 from autopilot.routing.edge_circuit import told_seconds
 from autopilot.routing.identity import Hasher, upstream_key
 from autopilot.routing.retry_policy import Reply, is_edge_limit
+from autopilot.state.edge_counts import edge_gauges
 from autopilot.state.edge_lease import LeasingGovernor, lending
 from autopilot.state.edge_limit import EdgeGovernor
 from autopilot.state.edge_shares import SharingGovernor
 from autopilot.state.sharing.edge_sharing import EdgeSharing
-from autopilot.web.status.edge import EdgeNow
+from autopilot.web.status.edge import EdgeKeyNow, EdgeNow
 from autopilot.wiring import mapping
 from autopilot.wiring.role import Place
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
+    from autopilot.observability.instruments import Readings
     from autopilot.settings import Settings
-    from autopilot.state.edge_account import EdgeConfig
+    from autopilot.state.edge_account import EdgeConfig, KeyStanding
     from autopilot.state.sharing.store import Store
 
 MOST_SHOWN: Final = 1000
 """Keys that the page looks at, those used last."""
+
+_HASH_SHOWN: Final = 6
 
 Ask = Callable[[str, str], Deferred[FetchedResponse]]
 """Fetches a URL with an authorization."""
@@ -107,10 +112,34 @@ def edge_now(governor: EdgeGovernor, settings: Settings) -> EdgeNow | None:
         return None
     address, *keys = governor.standing(MOST_SHOWN)
     banned = [each.banned_for for each in keys if each.banned_for]
+    shown = sorted(map(_key_now, keys), key=lambda each: (each.left is None, each.left))
     return EdgeNow(
         governor.waiting,
         len(banned),
         max(banned, default=0.0),
         address.banned_for,
-        min((int(each.available) for each in keys), default=None),
+        shown[0].left if shown else None,
+        tuple(shown),
     )
+
+
+def _key_now(key: KeyStanding) -> EdgeKeyNow:
+    unlimited = key.per_minute == inf
+    return EdgeKeyNow(
+        key.key[:_HASH_SHOWN].hex(),
+        None if unlimited else key.per_minute,
+        key.share,
+        None if unlimited else int(key.available),
+        key.waiting,
+        key.banned_for,
+    )
+
+
+def gauges_of(governor: EdgeGovernor, settings: Callable[[], Settings]) -> tuple[Readings, ...]:
+    """Return the gauges of a router that has no parent."""
+
+    def fewest_left() -> int | None:
+        now = edge_now(governor, settings())
+        return None if now is None else now.fewest_left
+
+    return edge_gauges(lambda: governor.waiting, lambda: governor.banned, fewest_left)

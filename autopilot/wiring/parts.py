@@ -66,7 +66,14 @@ from autopilot.web.status.updates import LiveUpdates
 from autopilot.web.turns import Turns
 from autopilot.wiring import mapping
 from autopilot.wiring.agent import PlatformAgent
-from autopilot.wiring.edge import GovernedApi, edge_now, edge_sharing, governor_of, rules_of
+from autopilot.wiring.edge import (
+    GovernedApi,
+    edge_now,
+    edge_sharing,
+    gauges_of,
+    governor_of,
+    rules_of,
+)
 from autopilot.wiring.face import no_parent, of_whole, pages_by_place, shared_now
 from autopilot.wiring.feeds import control_plane, jitter, role_instrument
 from autopilot.wiring.keys import Keys
@@ -170,6 +177,8 @@ class Parts:
         # What a parent lends is counted where it is used.
         calls = EdgeCounts() if role.place is Place.PARENT else self.governor.counts
         self.metrics.instruments += calls.instruments()
+        if role.place is not Place.WORKER:
+            self.metrics.instruments += gauges_of(self.governor, lambda: self.settings)
         self.ledger = ResourceLedger(mapping.resources(settings), mapping.trust(settings))
         endpoints = VerifiedEndpoints(reactor, trust, mapping.origins(settings))
         self.pool = Pool(

@@ -423,7 +423,7 @@ class BoundTests(Governed):
         self.begin(M)
         self.clock.advance(0.5)
         address, last, first = self.governor.standing(10)
-        self.assertEqual(address, (ADDRESS, 60.0, 60.0, 0, 0.0))
+        self.assertEqual(address, (ADDRESS, 60.0, 60.0, 0, 0.0, 1.0))
         self.assertEqual((last.key, last.available, last.waiting), (M, 59.5, 0))
         self.assertEqual((first.key, first.available, first.waiting), (K, 0.5, 1))
         self.assertEqual(len(self.governor.standing(1)), 2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,9 +15,11 @@ from autopilot.settings import Settings
 from autopilot.state.edge_account import EdgeConfig
 from autopilot.state.edge_lease import LeasingGovernor
 from autopilot.state.edge_limit import EdgeGovernor
-from autopilot.web.status.edge import EdgeNow
-from autopilot.wiring.edge import GovernedApi, edge_now, governor_of, rules_of
+from autopilot.web.status.edge import EdgeKeyNow, EdgeNow
+from autopilot.wiring.edge import GovernedApi, edge_now, gauges_of, governor_of, rules_of
 from autopilot.wiring.role import Place
+
+KEY, OTHER = b"k" * 16, b"o" * 16
 
 
 class EdgeTests(SynchronousTestCase):
@@ -97,7 +101,32 @@ class EdgeNowTests(SynchronousTestCase):
         clock.advance(60.0)  # what was sent before the start no longer counts
         self.assertEqual(edge_now(governor, settings), EdgeNow(0, 0, 0.0, 0.0, None))
         for _ in range(3):
-            governor.begin(governor.permit(b"k", lambda: None), lambda: b"")
-        governor.page(governor.permit(b"l", lambda: None), 300.0)
-        self.assertEqual(edge_now(governor, settings), EdgeNow(1, 1, 300.0, 0.0, 0))
+            governor.begin(governor.permit(KEY, lambda: None), lambda: b"")
+        governor.page(governor.permit(OTHER, lambda: None), 300.0)
+        k, other = KEY[:6].hex(), OTHER[:6].hex()
+        keys = EdgeKeyNow(k, 2, 1.0, 0, 1, 0.0), EdgeKeyNow(other, 2, 1.0, 2, 0, 300.0)
+        self.assertEqual(edge_now(governor, settings), EdgeNow(1, 1, 300.0, 0.0, 0, keys))
+        read = gauges_of(governor, lambda: settings)
+        self.assertEqual([each.samples() for each in read], [[({}, 1)], [({}, 1)], [({}, 0)]])
         governor.close()
+
+    def test_unlimited(self) -> None:
+        """A key without a limit has no number of calls left, and comes last."""
+        settings = Settings(edge_rate="auto")
+        governor = governor_of(Place.SINGLE, settings, Clock())
+        governor.stated(KEY, inf)
+        governor.page(governor.permit(KEY, lambda: None), 300.0)
+        governor.draw(OTHER)
+        now = edge_now(governor, settings)
+        assert now is not None
+        self.assertEqual(now.fewest_left, 0)
+        self.assertEqual(
+            [(each.per_minute, each.left) for each in now.keys], [(60, 0), (None, None)]
+        )
+
+    def test_gauges_of_nothing(self) -> None:
+        """Where nothing is governed, no request waits, and no key is short."""
+        settings = Settings(edge_rate="off")
+        governor = governor_of(Place.SINGLE, settings, Clock())
+        read = gauges_of(governor, lambda: settings)
+        self.assertEqual([each.samples() for each in read], [[({}, 0)], [({}, 0)], []])
