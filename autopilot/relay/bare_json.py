@@ -10,7 +10,7 @@ import re
 
 from msgspec import Struct
 
-from autopilot.relay.dialect import is_error
+from autopilot.relay.error_objects import is_error
 from autopilot.relay.sse import BARE_GOES_ON, BYTE_ORDER_MARK
 
 # Events and lines that may be read one by one: so many at first, and later as many as honest

@@ -17,7 +17,7 @@ from autopilot.http.error_bodies import (
     failure_event,
     status_type,
 )
-from autopilot.relay.dialect import error_text
+from autopilot.relay.error_objects import error_text
 from autopilot.request.json_scan import value_of
 from autopilot.routing.router_error import RouterError
 

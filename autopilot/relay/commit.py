@@ -13,7 +13,9 @@ from typing import Protocol
 
 from autopilot.http.dialect import Dialect
 from autopilot.relay.body_kind import BodyKind
-from autopilot.relay.dialect import Meaning, judge_document, read_event
+from autopilot.relay.dialect import read_event
+from autopilot.relay.meaning import Meaning
+from autopilot.relay.plain_answer import judge_document
 from autopilot.relay.sse import Event, Events
 from autopilot.routing.commit import Commit
 

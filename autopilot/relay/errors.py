@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from autopilot.observability.records import Outcome
-from autopilot.relay.dialect import Meaning
+from autopilot.relay.meaning import Meaning
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.router_error import RouterError
 

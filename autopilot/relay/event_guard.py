@@ -12,16 +12,10 @@ from functools import partial
 
 from autopilot.http.dialect import Dialect
 from autopilot.relay.bare_json import BYTES_PER_LOOK, MOST_LOOKS, BareJson, Looks
-from autopilot.relay.dialect import (
-    MARKS,
-    SIGNS,
-    TERMINATORS,
-    Meaning,
-    Reading,
-    error_text,
-    read_event,
-)
+from autopilot.relay.dialect import MARKS, SIGNS, read_event
+from autopilot.relay.error_objects import error_text
 from autopilot.relay.event_search import EVENT_END, Search, event_end, has_only_events, last_end
+from autopilot.relay.meaning import TERMINATORS, Meaning, Reading
 from autopilot.relay.sse import CR, LF, Event, Events
 
 GAVE_UP = "the model gave the answer up"

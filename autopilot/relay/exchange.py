@@ -21,11 +21,12 @@ from autopilot.http.error_bodies import INTERNAL
 from autopilot.relay.attempt import ALLOWANCES, Attempt, Expiry
 from autopilot.relay.body_kind import CODED_OPENINGS, BodyKind, body_kind, opening_kind
 from autopilot.relay.commit import CommitDecision, commit_policy, decide_plain
-from autopilot.relay.dialect import Meaning, plain_meaning, usage_of_usual
 from autopilot.relay.error_shape import may_lack_error, with_error
 from autopilot.relay.errors import ACCOUNT_REFUSED, KEYS_BANNED
 from autopilot.relay.exchange_ends import ExchangeEnds
 from autopilot.relay.exchange_states import State
+from autopilot.relay.meaning import Meaning
+from autopilot.relay.plain_answer import plain_meaning, usage_of_usual
 from autopilot.relay.response_head import reply, resized
 from autopilot.relay.splice_guard import SpliceGuard
 from autopilot.relay.sse_guard import GuardLevel

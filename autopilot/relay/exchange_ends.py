@@ -21,10 +21,11 @@ from autopilot.observability.records import (
 from autopilot.relay.attempt import Attempt
 from autopilot.relay.body_kind import BodyKind
 from autopilot.relay.bridge import NO_STREAM, response_event
-from autopilot.relay.dialect import Meaning, judge_document
 from autopilot.relay.errors import BREAKS, NO_ANSWERS, OUT_OF_TIME, SHUTTING_DOWN, given_up
 from autopilot.relay.exchange_attempts import ExchangeAttempts
 from autopilot.relay.exchange_states import Input, State
+from autopilot.relay.meaning import Meaning
+from autopilot.relay.plain_answer import judge_document
 from autopilot.relay.response_head import committed_head, tried_models
 from autopilot.relay.sse_guard import GuardLevel, stream_guard
 from autopilot.relay.stream import Stream

@@ -14,8 +14,9 @@ from enum import StrEnum
 from typing import Protocol
 
 from autopilot.http.dialect import Dialect
-from autopilot.relay.dialect import Meaning, judge_document
 from autopilot.relay.event_guard import EventGuard
+from autopilot.relay.meaning import Meaning
+from autopilot.relay.plain_answer import judge_document
 from autopilot.relay.splice_guard import SpliceGuard
 
 _MAX_DOCUMENT = 65536

@@ -15,9 +15,9 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from autopilot.observability.records import Outcome
-from autopilot.relay.dialect import Meaning
 from autopilot.relay.errors import NO_ANSWERS
 from autopilot.relay.event_guard import GAVE_UP
+from autopilot.relay.meaning import Meaning
 from autopilot.relay.sse import CR, LF
 from autopilot.relay.usage import OPENING, count_events, reported_usage
 from autopilot.routing.failure_reason import FailureReason

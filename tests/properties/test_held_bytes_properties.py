@@ -16,8 +16,9 @@ from autopilot.relay.commit import (
     CommitPolicy,
     commit_policy,
 )
-from autopilot.relay.dialect import TERMINATORS, Meaning, meaning
+from autopilot.relay.dialect import meaning
 from autopilot.relay.event_guard import GAVE_UP, EventGuard
+from autopilot.relay.meaning import TERMINATORS, Meaning
 from autopilot.relay.sse import Events
 from autopilot.relay.sse_guard import GuardLevel, StreamGuard, stream_guard
 from autopilot.routing.commit import Commit

@@ -53,6 +53,7 @@ REASONS: Final[dict[str, str]] = {
     "relay/counted_exchanges.py": "web/test_counted_site.py relays requests with it",
     "relay/exchange_ends.py": _EXCHANGE,
     "relay/errors.py": "web/test_every_error.py provokes every error of its table",
+    "relay/meaning.py": _VALUE,
     "relay/private_attempt.py": _EXCHANGE,
     "relay/trace.py": "an interface, which observability/test_tracing.py implements",
     "routing/commit.py": _VALUE,

@@ -19,7 +19,7 @@ from autopilot.relay.commit import (
     commit_policy,
     decide_plain,
 )
-from autopilot.relay.dialect import judge_document
+from autopilot.relay.plain_answer import judge_document
 from autopilot.routing.commit import Commit
 from autopilot.upstream.connection import READ_BYTES
 from tests.unit.relay.chunks import cut

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.http.dialect import Dialect
-from autopilot.relay.dialect import Meaning
 from autopilot.relay.event_guard import EventGuard
+from autopilot.relay.meaning import Meaning
 from autopilot.relay.sse_guard import GuardLevel, StreamGuard, stream_guard
 from autopilot.upstream.connection import READ_BYTES
 from tests.unit.relay.chunks import cut

@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 from autopilot.http.dialect import Dialect
 from autopilot.relay import commit, exchange_ends
-from autopilot.relay.dialect import judge_document
+from autopilot.relay.plain_answer import judge_document
 from tests.unit.relay.downstreams import EMPTY
 from tests.unit.relay.routers import ALIAS, Client, RouterTestCase
 from tests.unit.relay.upstreams import DONE, JSON, ROLE, SSE, STOP, TOKEN, chunk, head, whole

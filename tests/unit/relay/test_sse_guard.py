@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.http.dialect import Dialect
-from autopilot.relay.dialect import Meaning
+from autopilot.relay.meaning import Meaning
 from autopilot.relay.sse_guard import GuardLevel, PlainGuard, stream_guard
 from tests.unit.relay.guarded import BARE, HELLO, guard_at, relayed_by
 
