@@ -142,7 +142,7 @@ class FairnessTests(SynchronousTestCase):
 
 
 class _Machine(RuleBasedStateMachine):
-    """Requests that arrive, fail over, are answered late and leave, while time passes."""
+    """Requests that arrive, fail over and leave, while time passes and the router restarts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -191,6 +191,17 @@ class _Machine(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         """Let time pass, in one step, as on a machine that was held."""
         self.clock.advance(seconds)
+
+    @rule(down=st.sampled_from((1.0, 5.0, 61.0)))
+    def restart(self, down: float) -> None:
+        """Let the router start anew, knowing nothing, after at least a second."""
+        for _, permit in self.active:
+            self.governor.close_permit(permit)
+        self.active.clear()
+        self.governor.close()
+        self.clock.advance(down)
+        now = self.clock.seconds()
+        self.governor = EdgeGovernor(self.clock, EdgeConfig(), max_keys=3, started=now)
 
     @rule(key=st.sampled_from("kl"), limit=st.sampled_from((30.0, 60.0)))
     def state(self, key: str, limit: float) -> None:
