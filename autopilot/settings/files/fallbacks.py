@@ -1,0 +1,233 @@
+"""The file of FALLBACKS_FILE: other services to which requests may go, each with a key of its own.
+
+It is checked as a whole: each fault is one line with the file, the number of its line, the name of
+the fallback and its member. No fault quotes a key, nor an unknown name, since that may be one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from autopilot.settings.files.document import Document, UnreadableError, read_document
+from autopilot.settings.files.keys import KEY_NAME, NAME_RULE
+from autopilot.settings.network import Url
+from autopilot.settings.types import ReadableFile, quoted
+
+_KEY: Final = re.compile(rb"[!-~]{1,4096}")
+_MAX_KEY_BYTES: Final = 8192
+_MODEL: Final = re.compile(r"[!-+\--~]{1,180}")
+_MODEL_RULE: Final = "give printable ASCII without blanks and commas, 180 characters at most"
+_MOST: Final = 16
+_PLATFORM: Final = ".chutes.ai"
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackEntry:
+    """One service of the file. ``key`` is what its ``key_file`` holds."""
+
+    name: str
+    base_url: str
+    key: str = field(repr=False)
+    models: tuple[str, ...]
+    default_model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FallbacksFile:
+    """The path of a file that is valid, and its services in the file's order.
+
+    ``key_files`` are the paths of the files with their keys.
+    """
+
+    path: str
+    fallbacks: tuple[FallbackEntry, ...] = ()
+    key_files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FallbacksSetting:
+    """The type of FALLBACKS_FILE: the path of a file, which is read at once, or None."""
+
+    @property
+    def expected(self) -> str:
+        """The form of the path."""
+        return "path of a TOML file"
+
+    def parse(self, text: str) -> object:
+        """Parse as ``check`` does."""
+        return self.check(text)
+
+    def check(self, value: object) -> object:
+        """Read the file whose path is given, and those of its keys; accept one read before.
+
+        :raises ValueError: it has one line for each fault.
+        """
+        if value is None or isinstance(value, FallbacksFile):
+            return value
+        path = str(ReadableFile().check(value))
+        try:
+            document = read_document(path)
+        except UnreadableError as error:
+            raise ValueError(str(error)) from None
+        fallbacks, key_files = _fallbacks(document, os.path.dirname(path))
+        if document.faults:
+            raise ValueError(document.texts(path))
+        return FallbacksFile(path, fallbacks, key_files)
+
+    def show(self, value: object) -> str:
+        """Return the path; empty if there is none."""
+        return value.path if isinstance(value, FallbacksFile) else ""
+
+
+def _fallbacks(
+    document: Document, folder: str
+) -> tuple[tuple[FallbackEntry, ...], tuple[str, ...]]:
+    """Return the services of a document and the paths of their keys, as far as they are valid."""
+    for name in document.members:
+        if name != "fallbacks":
+            document.fault(
+                (name,), "a name", "not known; the file has a table [fallbacks.NAME] for each"
+            )
+    tables = document.members.get("fallbacks", {})
+    if not isinstance(tables, dict) or not tables:
+        document.fault(("fallbacks",), "fallbacks", "there is none; write [fallbacks.NAME]")
+        return (), ()
+    if len(tables) > _MOST:
+        document.fault(("fallbacks",), "fallbacks", f"there are more than {_MOST}")
+        return (), ()
+    found = [_fallback(document, name, table, folder) for name, table in tables.items()]
+    valid = [each for each in found if each is not None]
+    return tuple(entry for entry, _ in valid), tuple(path for _, path in valid)
+
+
+def _fallback(
+    document: Document, name: str, table: object, folder: str
+) -> tuple[FallbackEntry, str] | None:
+    path, before = ("fallbacks", name), len(document.faults)
+    if not KEY_NAME.fullmatch(name):
+        document.fault(path, "fallbacks", f"a name is not valid; {NAME_RULE}")
+        return None
+    where = f"fallbacks.{name}"
+    if not isinstance(table, dict):
+        document.fault(path, where, f"not a table; write [{where}]")
+        return None
+    values = _values(document, path, table)
+    _check_default(document, path, values)
+    if len(document.faults) > before:
+        return None
+    key_file = os.path.join(folder, values.pop("key_file"))
+    try:
+        return FallbackEntry(name, key=_key_in(key_file), **values), key_file
+    except ValueError as error:
+        document.fault((*path, "key_file"), f"{where}.key_file", error)
+        return None
+
+
+def _values(
+    document: Document, path: tuple[str, str], table: Mapping[str, object]
+) -> dict[str, Any]:
+    """Return the members of a table, as far as they are valid."""
+    where, values = ".".join(path), dict[str, Any]()
+    for member, value in table.items():
+        read = _MEMBERS.get(member)
+        if read is None:
+            document.fault((*path, member), where, _unknown(member, value))
+            continue
+        try:
+            values[member] = read(value)
+        except ValueError as error:
+            for problem in str(error).splitlines():
+                document.fault((*path, member), f"{where}.{member}", problem)
+    for member, what in _NEEDED.items():
+        if member not in table:
+            document.fault(path, f"{where}.{member}", f"missing; give {what}")
+    return values
+
+
+def _check_default(document: Document, path: tuple[str, str], values: Mapping[str, Any]) -> None:
+    models, default = values.get("models"), values.get("default_model")
+    if models is not None and default is not None and default not in models:
+        document.fault(
+            (*path, "default_model"),
+            f"{'.'.join(path)}.default_model",
+            f"{quoted(default)} is not one of its models; add it to models",
+        )
+
+
+def _unknown(member: str, value: object) -> str:
+    near = get_close_matches(member, _MEMBERS, 1)
+    if near:
+        return f"a member is not known; did you mean {near[0]}?"
+    if isinstance(value, dict):
+        return 'a member is not known; a name with a dot needs quotes: [fallbacks."name.name"]'
+    return f"a member is not known; give {', '.join(_MEMBERS)}"
+
+
+def _base_url(value: object) -> str:
+    url = str(Url(base=True).check(value))
+    host = urlsplit(url).hostname or ""
+    if f".{host.rstrip('.')}".endswith(_PLATFORM):
+        raise ValueError("this is the platform itself; give another service")
+    return url
+
+
+def _key_file(value: object) -> str:
+    # Not quoted: it may be the key itself.
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise ValueError("not a path; give the file that holds the key, not the key")
+    return value
+
+
+def _key_in(path: str) -> str:
+    """Return the key in a file. No error quotes the path, which may be a key by mistake."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_MAX_KEY_BYTES)
+    except OSError as error:
+        raise ValueError(
+            f"the file cannot be read ({error.strerror}); a relative path begins beside this file"
+        ) from None
+    key = data.strip()
+    if not _KEY.fullmatch(key):
+        raise ValueError("the file does not hold a key; write the key, and nothing else, in it")
+    return key.decode("ascii")
+
+
+def _model(value: object) -> str:
+    if not isinstance(value, str) or not _MODEL.fullmatch(value):
+        shown = value if isinstance(value, str) else f"this {type(value).__name__}"
+        raise ValueError(f"{quoted(shown)} is not the name of a model; {_MODEL_RULE}")
+    return value
+
+
+def _models(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value:
+        raise ValueError("not a list of names; give at least one model")
+    problems = []
+    for item in value:
+        try:
+            _model(item)
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError("\n".join(problems))
+    return tuple(dict.fromkeys(value))
+
+
+_MEMBERS: Final[Mapping[str, Callable[[object], Any]]] = {
+    "base_url": _base_url,
+    "key_file": _key_file,
+    "models": _models,
+    "default_model": _model,
+}
+_NEEDED: Final[Mapping[str, str]] = {
+    "base_url": "the URL that its documentation gives for OpenAI's SDK",
+    "key_file": "the path of a file with its key",
+    "models": "a list of its models",
+}
