@@ -245,11 +245,15 @@ def permit(
     refused = [name for name in selector.names if not _may_name(rules, name, selector, known)]
     if refused:
         return _not_allowed(rules, refused)
-    if selector.mode is Mode.ALIAS or planned.added:
+    allowed = [each for each in planned.resort if _matches(rules.models, each.model, known)]
+    planned = structs.replace(planned, resort=tuple(allowed)) if planned.resort else planned
+    if selector.mode is Mode.ALIAS or planned.added or planned.resorted:
         chosen = planned.added if selector.mode is not Mode.ALIAS else frozenset(planned.models)
         # What only a route adds is the route's, which the key may use with all its models.
         if selector.mode is Mode.ROUTE or (selector.chooses and not selector.alias_last):
             chosen = frozenset()
+        if planned.resorted:
+            chosen = frozenset(planned.models)
         kept = tuple(
             each
             for each in planned.candidates
@@ -267,6 +271,8 @@ def _priced(rules: KeyRules, planned: Plan, catalog: Catalog) -> Plan | RouterEr
     """Leave out models without a price, which a budget in dollars could not count."""
     if not rules.has_dollar_budget:
         return planned
+    if planned.resort:
+        planned = structs.replace(planned, resort=())
     kept = tuple(each for each in planned.candidates if _has_price(each.model, catalog))
     if kept == planned.candidates:
         return planned

@@ -14,6 +14,7 @@ from autopilot.routing.candidate import Candidate, candidate_of
 from autopilot.routing.capability_errors import no_capable_model, no_passing_model
 from autopilot.routing.catalog import EMPTY, Catalog
 from autopilot.routing.eligible import NO_CANDIDATES_ERROR
+from autopilot.routing.fallbacks import NO_FALLBACKS, Fallbacks
 from autopilot.routing.names import Named, resolve
 from autopilot.routing.private_mode import PRIVATE_IS_OFF
 from autopilot.routing.requirements import NOTHING, Needs, lacks
@@ -66,6 +67,7 @@ def listing(
     *,
     forwarded: bool,
     private: bool = False,
+    fallbacks: Fallbacks = NO_FALLBACKS,
 ) -> Listing:
     """Return the candidates of a selector that has ``routes``.
 
@@ -73,7 +75,7 @@ def listing(
     client's list is an error, and one in a route is left out: the catalog changes, and the client
     did not write it. ``private``: there is private mode, so that its routes have models.
     """
-    builder = _Builder(needs, tee_only, snapshot, forwarded)
+    builder = _Builder(needs, tee_only, snapshot, forwarded, fallbacks)
     unknown = []
     for name in selector.names:
         route = routes.get(name)
@@ -85,7 +87,8 @@ def listing(
         builder.add_alias(None)
     result = builder.result
     if unknown:
-        result.error = unknown_model(unknown, builder.catalog, aliases, selector.mode, routes)
+        known = (*routes, *fallbacks.candidates)
+        result.error = unknown_model(unknown, builder.catalog, aliases, selector.mode, known)
     elif not private and any(routes[name].private for name in selector.routes):
         result.error = PRIVATE_IS_OFF
     elif not result.candidates:
@@ -96,19 +99,29 @@ def listing(
 class _Builder:
     """Adds item after item; of a model that several items mean, the first counts."""
 
-    def __init__(self, needs: Needs, tee_only: bool, snapshot: Snapshot, forwarded: bool) -> None:
+    def __init__(
+        self,
+        needs: Needs,
+        tee_only: bool,
+        snapshot: Snapshot,
+        forwarded: bool,
+        fallbacks: Fallbacks,
+    ) -> None:
         self.catalog: Catalog = snapshot.catalog or EMPTY
         self.result = Listing()
         self._needs = needs
         self._tee_only = tee_only
         self._eligible = snapshot.eligible
         self._forwarded = forwarded
+        self._fallbacks = fallbacks
         self._taken: set[tuple[str, str]] = set()
         self._routes: list[Route] = []
         self._alias_error: RouterError | None = None
 
     def add_name(self, name: str, *, misplaced: bool) -> bool:
         """Add a model by its name; return False if it is rejected."""
+        if self._fallbacks.claims(name):
+            return self._add_fallback(name)
         named = None if misplaced else resolve(name, self.catalog, Mode.LIST)
         if named is None and self._forwarded and not misplaced:
             named = Named(name, "", name)
@@ -116,6 +129,14 @@ class _Builder:
             self.result.dropped.append(Dropped(name, Cause.UNKNOWN))
             return False
         self._add(named, candidate_of(named.sent), NOTHING)
+        return True
+
+    def _add_fallback(self, name: str) -> bool:
+        found = self._fallbacks.find(name)
+        if found is None:
+            self.result.dropped.append(Dropped(name, Cause.UNKNOWN))
+            return False
+        self._add(Named(found.model, "", found.model), found, NOTHING)
         return True
 
     def add_route(self, route: Route) -> None:

@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from autopilot.routing.candidate import Candidate, candidate_of, candidates_of
 from autopilot.routing.catalog import EMPTY, Catalog
+from autopilot.routing.eligible import NO_CANDIDATES_ERROR
+from autopilot.routing.fallbacks import NO_FALLBACKS, Fallbacks
 from autopilot.routing.listing import Listing, listing
 from autopilot.routing.names import Named, resolve
 from autopilot.routing.patterns import NamePattern
@@ -22,7 +24,7 @@ from autopilot.routing.router_error import RouterError
 from autopilot.routing.routes import Route
 from autopilot.routing.selector import ALIAS, DIRECT, GIVEN, Mode, Order, Selector, as_alias
 from autopilot.routing.snapshot import Snapshot
-from autopilot.routing.suggest import unknown_model
+from autopilot.routing.suggest import not_served_here, unknown_model
 from autopilot.routing.tee import TEE_REQUIRED, confidential, is_confidential
 from autopilot.routing.why import GONE, AffinityWhy, Why
 
@@ -47,6 +49,12 @@ class Rules:
     routes: Mapping[str, Route] = field(default_factory=dict)
     private: bool = False
     """Whether there is private mode at all: without it, its routes have no models."""
+    fallbacks: Fallbacks = NO_FALLBACKS
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that are no models of the platform: the routes, and models of fallbacks."""
+        return (*self.routes, *self.fallbacks.candidates)
 
 
 class RoutingState(Struct, frozen=True, gc=False):
@@ -72,13 +80,17 @@ class Plan(Struct, frozen=True, gc=False):
     """The candidates, best first: at least one, without duplicates.
 
     ``sticky``: the first one is the remembered model, and is there for that. ``added`` are the
-    models that only the alias at the end of a list or of a route brings in.
+    models that only the alias at the end of a list or of a route brings in. ``resort`` are those of
+    other services, to be tried once no candidate is left. ``resorted``: all are such, for there is
+    no other.
     """
 
     mode: Mode
     candidates: tuple[Candidate, ...]
     sticky: bool = False
     added: frozenset[str] = _NONE
+    resort: tuple[Candidate, ...] = ()
+    resorted: bool = False
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -92,6 +104,8 @@ class Plan(Struct, frozen=True, gc=False):
 
     def why(self, candidate: Candidate) -> Why:
         """Return why a candidate is tried, apart from stickiness and probes."""
+        if self.resorted or candidate in self.resort:
+            return Why.LAST_RESORT
         return Why.BEST if candidate.model in self.added else WHY_BY_MODE[self.mode]
 
 
@@ -102,7 +116,7 @@ def settle(selector: Selector, catalog: Catalog, rules: Rules) -> Selector:
     operator leaves every unknown name to the router. An empty catalog knows no name, so that no
     name is unknown by it; a pattern counts all the same.
     """
-    if selector.mode is not DIRECT:
+    if selector.mode is not DIRECT or rules.fallbacks.claims(selector.names[0]):
         return selector
     left = selector.by_pattern or (rules.unknown_models == "alias" and bool(catalog.models))
     if not left or resolve(selector.names[0], catalog) is not None:
@@ -125,19 +139,83 @@ def plan(
     out.
     """
     tee_only, added, sticky = tee_only or rules.require_tee, _NONE, False
+    resort: tuple[Candidate, ...] = ()
+    if rules.fallbacks.resort and not tee_only and selector.mode is not DIRECT:
+        resort = _resort(selector, rules)
     if selector.mode is ALIAS:
         candidates = snapshot.eligible.serving(needs, tee_only)
         if isinstance(candidates, RouterError):
-            return candidates
+            return _resorting(selector, candidates, resort)
     else:
         listed = _listed(selector, needs, tee_only, snapshot, rules)
         if isinstance(listed, RouterError):
-            return listed
+            return _resorting(selector, listed, resort)
         candidates, added = listed
     # A direct name has no alternatives, so neither stickiness nor cooling applies (contract §5).
     if selector.mode is not DIRECT:
         candidates, sticky = _ordered(candidates, selector, state)
-    return Plan(selector.mode, candidates, sticky, added)
+    if resort:
+        resort = _unnamed(resort, candidates)
+    return Plan(selector.mode, candidates, sticky, added, resort)
+
+
+def _resort(selector: Selector, rules: Rules) -> tuple[Candidate, ...]:
+    """Return the last resort, unless a filter of a route of the selector leaves none.
+
+    Nothing is known of these models, neither that they are confidential nor what they cost.
+    """
+    if any(rules.routes[name].failed(None) for name in selector.routes):
+        return ()
+    return rules.fallbacks.resort
+
+
+def _resorting(
+    selector: Selector, error: RouterError, resort: tuple[Candidate, ...]
+) -> Plan | RouterError:
+    """Return the plan with the last resort alone, if the error is that no model is available."""
+    if not resort or error is not NO_CANDIDATES_ERROR:
+        return error
+    return Plan(selector.mode, resort, resorted=True)
+
+
+def _unnamed(
+    resort: tuple[Candidate, ...], candidates: tuple[Candidate, ...]
+) -> tuple[Candidate, ...]:
+    """Return those of the last resort that the client or the route does not name itself."""
+    return tuple(each for each in resort if each not in candidates)
+
+
+def elsewhere(planned: Plan) -> Plan | None:
+    """Return the plan with the candidates of other services only; None without any.
+
+    These remain if the account at the platform may make no call.
+    """
+    named = tuple(each for each in planned.candidates if each.origin is not None)
+    left = named or planned.resort
+    if not left:
+        return None
+    if left == planned.candidates:
+        return planned
+    resorted = planned.resorted or not named
+    sticky = planned.sticky and left[0] == planned.candidates[0]
+    rest = planned.resort if named else ()
+    return Plan(planned.mode, left, sticky, planned.added, rest, resorted)
+
+
+def at_platform(planned: Plan | RouterError) -> Plan | RouterError:
+    """Return the plan without the candidates of other services, or the error if there is no other.
+
+    Other services serve two of the paths only (contract §3).
+    """
+    if isinstance(planned, RouterError):
+        return planned
+    kept = tuple(each for each in planned.candidates if each.origin is None)
+    if kept:
+        sticky = planned.sticky and kept[0] == planned.candidates[0]
+        return structs.replace(planned, candidates=kept, sticky=sticky, resort=())
+    if planned.resorted:
+        return NO_CANDIDATES_ERROR
+    return not_served_here(planned.models)
 
 
 def displaced(planned: Plan, state: RoutingState) -> AffinityWhy | None:
@@ -200,6 +278,7 @@ def list_routes(
         rules.aliases,
         forwarded=forwards(snapshot.catalog or EMPTY, rules),
         private=rules.private,
+        fallbacks=rules.fallbacks,
     )
 
 
@@ -218,9 +297,10 @@ def _looked_up(
     catalog = snapshot.catalog or EMPTY
     named, unknown = look_up(selector, catalog, rules)
     if unknown:
-        return unknown_model(unknown, catalog, rules.aliases, selector.mode, rules.routes)
+        return unknown_model(unknown, catalog, rules.aliases, selector.mode, rules.names)
+    fallbacks = rules.fallbacks.candidates
     kept = tuple(
-        candidate_of(each.sent)
+        fallbacks.get(each.sent) or candidate_of(each.sent)
         for each in named
         if not tee_only or is_confidential(each.model, catalog)
     )
@@ -247,9 +327,13 @@ def look_up(
     unknown = []
     for name in selector.names:
         misplaced = name in selector.misplaced
-        found = None if misplaced else resolve(name, catalog, selector.mode)
-        if found is None and forwarded and not misplaced:
-            found = Named(name, "", name)
+        if rules.fallbacks.claims(name):
+            other = rules.fallbacks.find(name)
+            found = None if other is None else Named(other.model, "", other.model)
+        else:
+            found = None if misplaced else resolve(name, catalog, selector.mode)
+            if found is None and forwarded and not misplaced:
+                found = Named(name, "", name)
         if found is None:
             unknown.append(name)
         else:

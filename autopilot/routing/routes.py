@@ -13,6 +13,7 @@ from typing import NamedTuple
 from autopilot.routing.candidate import Candidate, candidate_of
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.commit import Commit
+from autopilot.routing.fallbacks import NO_FALLBACKS, Fallbacks
 from autopilot.routing.names import Named, resolve
 from autopilot.routing.patterns import NamePattern, is_pattern
 from autopilot.routing.pricing import NO_LIMIT, NO_PRICES, MaxPrice
@@ -39,6 +40,8 @@ class Route:
     needs: Needs = NOTHING
     min_context: int | None = None
     private: bool = False
+    fallbacks: Fallbacks = NO_FALLBACKS
+    """The other services of which its ``models`` may name some."""
 
     @property
     def chooses(self) -> bool:
@@ -112,6 +115,13 @@ def models_of(route: Route, catalog: Catalog, *, forwarded: bool) -> RouteModels
     found: dict[tuple[str, str], RouteModel] = {}
     unknown = []
     for item in route.models:
+        if route.fallbacks.claims(item):
+            other = route.fallbacks.candidates.get(item)
+            if other is None:
+                unknown.append(item)
+            else:
+                found.setdefault((item, ""), RouteModel(Named(item, "", item), other, False))
+            continue
         if is_pattern(item):
             matching = tuple(_matching(item, catalog))
             if not matching and catalog.models:  # before the first fetch nothing is known

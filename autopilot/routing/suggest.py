@@ -57,6 +57,16 @@ def unknown_model(
     return RouterError(400, "unknown_model", message, param="model")
 
 
+def not_served_here(models: Sequence[str]) -> RouterError:
+    """Return the error for models of other services, which do not serve the path."""
+    names = "; ".join(map(echo, models[:_MAX_EXPLAINED]))
+    message = (
+        f"Not served on this path: {names}. Other services than the platform are used for"
+        " POST /v1/chat/completions and POST /v1/completions only; name a model of the platform."
+    )
+    return RouterError(400, "unknown_model", message, param="model")
+
+
 def echo(name: str) -> str:
     """Return ``name`` in quotes: printable, and cut to 100 characters."""
     text = printable(name[:_MAX_ECHO_CHARS])

@@ -11,6 +11,7 @@ class Why(StrEnum):
     BEST: the ranking, or the measurements that the request asked for. STICKY: the model answered
     this conversation before. LISTED: the client's list. DIRECT: the client named this model alone.
     ROUTE: the route that the client named.
+    LAST_RESORT: no candidate was left but the default models of other services.
     PROBE: the pause of its circuit breaker is over, and one request shows whether it works again.
     """
 
@@ -22,6 +23,7 @@ class Why(StrEnum):
     DIRECT = "direct"
     PROBE = "probe"
     ROUTE = "route"
+    LAST_RESORT = "last_resort"
 
 
 class Affinity(StrEnum):

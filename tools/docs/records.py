@@ -79,6 +79,8 @@ _WHYS: Final = {
     "listed": "The client's list had it next.",
     "direct": "The client named it alone.",
     "route": "The route that the client named had it next.",
+    "last_resort": "No other candidate was left, or the account could make no call, and it is the"
+    " default model of another service.",
     "probe": "Its pause after repeated failures was over: does it work again?",
 }
 

@@ -63,6 +63,7 @@ _WHY: Final = {
     Why.LISTED: Formatted("next in the list"),
     Why.DIRECT: Formatted("the only one named"),
     Why.ROUTE: Formatted("by its route"),
+    Why.LAST_RESORT: Formatted("last resort"),
     Why.PROBE: Formatted("probe after its cooldown"),
 }
 _AFFINITY_WHY: Final = {

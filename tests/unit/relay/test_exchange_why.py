@@ -132,5 +132,6 @@ class WhyTests(RouterTestCase):
         self.assertEqual([each.stream for each in self.records], [True, False])
 
     def test_closed(self) -> None:
-        """The tests above have each reason."""
-        self.assertEqual(set(Why), {"best", "sticky", "listed", "direct", "probe", "route"})
+        """The tests above, and those of fallbacks, have each reason."""
+        expected = {"best", "sticky", "listed", "direct", "probe", "route", "last_resort"}
+        self.assertEqual(set(Why), expected)
