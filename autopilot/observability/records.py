@@ -107,6 +107,8 @@ class RequestRecord(Struct, frozen=True, gc=False):
     ``private``: it went to attested instances only, or to none; ``instance`` is the beginning of
     the id of the last one that it was sent to.
     ``waited_ms``: how long it waited for ``EDGE_RATE``; None if it did not.
+    ``backend``: the name of the other service of ``FALLBACKS_FILE`` that has ``model``; None if
+    that is the platform's.
     """
 
     req_id: str
@@ -136,6 +138,7 @@ class RequestRecord(Struct, frozen=True, gc=False):
     private: bool = False
     instance: str | None = None
     waited_ms: float | None = None
+    backend: str | None = None
 
 
 def milliseconds(seconds: float) -> float:

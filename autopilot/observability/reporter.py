@@ -54,6 +54,7 @@ _PIECES = (
     ("reason", "reason={reason}"),
     (_PRIVATE, f"private={{{_PRIVATE}}}"),
     ("instance", "instance={instance}"),
+    ("backend", "backend={backend}"),
     ("worker", "worker={worker}"),
     ("outcome", "{outcome}"),
 )

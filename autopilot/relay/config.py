@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from autopilot.request.parse import ParseConfig
     from autopilot.routing.identity import Trust
     from autopilot.routing.retry_policy import Policy
+    from autopilot.upstream.backend import Backend
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class RelayConfig:
     ``max_instances``: the most of them to which one private request is sent.
     ``governed``: the dialects whose calls the account's governor counts, for the first of which a
     request waits up to ``pace`` seconds.
+    ``backends``: the other services to which requests may go, by name.
     ``of_routes``: the configurations of the routes that have time-outs of their own.
     """
 
@@ -68,4 +70,5 @@ class RelayConfig:
     pace: float = 0.0
     attest_timeout: float = 20.0
     max_instances: int = 3
+    backends: Mapping[str, Backend] = field(default_factory=dict)
     of_routes: Mapping[str, RelayConfig] = field(default_factory=dict)

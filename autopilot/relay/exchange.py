@@ -40,7 +40,7 @@ from autopilot.routing.allowance import (
 from autopilot.routing.catalog import EMPTY
 from autopilot.routing.commit import Commit
 from autopilot.routing.failure_reason import FailureReason
-from autopilot.routing.retry_policy import RetryAction, RetryDecision, is_edge_limit
+from autopilot.routing.retry_policy import Policy, RetryAction, RetryDecision, is_edge_limit
 from autopilot.routing.selector import Mode
 from autopilot.state.latency import Pauses
 from autopilot.state.tables import GivenUp
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 MAX_DECIDING_BYTES = 65536
 # The statuses by which the platform may refuse a key, and one of them that has other causes, too.
 _OF_ACCOUNTS, _TOO_MANY = frozenset({401, 402, 429}), 429
+_PAYMENT_REQUIRED = 402
 _REASONS = {
     CommitDecision.ERROR: FailureReason.ERROR_EVENT,
     CommitDecision.GAVE_UP: FailureReason.GAVE_UP,
@@ -137,11 +138,14 @@ class Exchange(ExchangeEnds):
 
     def _at_head(self, attempt: Attempt, head: ResponseHead) -> RetryDecision:
         """Apply the retry policy to the head of an error response."""
-        if self._paced is not None:
+        policy = self._config.policy
+        if attempt.candidate.origin is not None:
+            policy = Policy.OPEN
+        elif self._paced is not None:
             self._paced.answered(head, attempt.held[0] if attempt.held else b"")
         assert attempt.call is not None
         seen = reply(head, reused=attempt.call.reused)
-        return retry_policy.at_head(seen, self._config.policy, self._plan.mode)
+        return retry_policy.at_head(seen, policy, self._plan.mode)
 
     def _judge_error(self, now: float, error: UpstreamError) -> State:
         """Handle a broken attempt; repeat the request if an idle connection had been closed.
@@ -158,7 +162,7 @@ class Exchange(ExchangeEnds):
             return self._break_off(attempt, FailureReason.CUT, now)
         if now >= self._total_due:
             return self._run_out(now)
-        if self._paced is not None and not self._paced.draw():
+        if not self._may_call():
             attempt.last = True
             return self._fail(error.reason, now)
         attempt.replayed = True
@@ -286,7 +290,7 @@ class Exchange(ExchangeEnds):
         decision = retry_policy.on_body(
             reply(attempt.response),
             b"".join(attempt.held),
-            self._config.policy,
+            self._config.policy if attempt.candidate.origin is None else Policy.OPEN,
             self._plan.mode,
             self._candidates.leads_to(larger),
         )
@@ -306,9 +310,14 @@ class Exchange(ExchangeEnds):
 
     def _follow(self, attempt: Attempt, decision: RetryDecision, now: float) -> State:
         """Relay an error response, repeat the request, pause, or turn to the next candidate."""
-        model = attempt.candidate.model
-        if self._request.lease is not None and self._takes_next_key(attempt, now):
+        model, at_platform = attempt.candidate.model, attempt.candidate.origin is None
+        if at_platform and self._request.lease is not None and self._takes_next_key(attempt, now):
             return self._repeat(attempt, now)
+        if at_platform and self._config.backends:
+            reason = self._spent_by(attempt)
+            if reason is not None and self._candidates.leave_platform():
+                self._note_failover(attempt, reason, now)  # no fault of the model's
+                return self._try_next(now)
         if (
             decision.action is RetryAction.REPEAT
             and self._may_call()
@@ -332,6 +341,16 @@ class Exchange(ExchangeEnds):
             return self._relay_error(attempt, now)
         return self._try_next(now)
 
+    def _spent_by(self, attempt: Attempt) -> FailureReason | None:
+        """Return why the account may make no call, if a response says so; None if it may."""
+        head = attempt.response
+        assert head is not None
+        if head.status == _PAYMENT_REQUIRED:
+            return FailureReason.STATUS_402
+        if is_edge_limit(reply(head), b"".join(attempt.held)):
+            return FailureReason.STATUS_429
+        return None
+
     def _takes_next_key(self, attempt: Attempt, now: float) -> bool:
         """Return whether the request goes up once more, with another of the operator's keys.
 
@@ -353,13 +372,12 @@ class Exchange(ExchangeEnds):
         """Relay an error response, once it is whole if it may lack an ``error`` (contract §7)."""
         head, lease = attempt.response, self._request.lease
         assert head is not None
-        if lease is not None and head.status in _OF_ACCOUNTS:
+        if lease is not None and attempt.candidate.origin is None and head.status in _OF_ACCOUNTS:
             if head.status != _TOO_MANY:
                 return self._refuse(ACCOUNT_REFUSED, now)
             if is_edge_limit(reply(head), b"".join(attempt.held)):
                 return self._refuse(replace(KEYS_BANNED, retry_after=lease.retry_after()), now)
-        if lease is not None and attempt.held:
-            attempt.held = [lease.masked(b"".join(attempt.held))]
+        self._mask_key(attempt)
         begun = attempt.held[0] if attempt.held else b""
         # For a stream that has begun it is made an event, for which all of it is needed.
         bridge = self._bridge
@@ -376,6 +394,14 @@ class Exchange(ExchangeEnds):
         self._charge_held(attempt, attempt.held_bytes - attempt.charged)
         self._arm(attempt)
         return State.READING
+
+    def _mask_key(self, attempt: Attempt) -> None:
+        """Mask the operator's key, with which the attempt was made, in what it holds."""
+        origin, lease = attempt.candidate.origin, self._request.lease
+        if attempt.held and (origin is not None or lease is not None):
+            owner = lease if origin is None else self._config.backends[origin]
+            assert owner is not None
+            attempt.held = [owner.masked(b"".join(attempt.held))]
 
     # -- the body of a 2xx, before its commit point
 

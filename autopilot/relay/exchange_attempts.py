@@ -28,8 +28,12 @@ from autopilot.state.edge_account import Admission
 from autopilot.upstream.types import UpstreamCall
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from autopilot.http.headers import Field
     from autopilot.routing.candidate import Candidate
     from autopilot.routing.router_error import RouterError
+    from autopilot.upstream.backend import Backend
 
 # Read through their enums, these would cost each request as much as a call.
 _ATTEMPTING = State.ATTEMPTING
@@ -66,7 +70,8 @@ class ExchangeAttempts(ExchangeBase, has_steps=False):
         if plan.sticky:
             self._why = _STICKY
         else:  # the usual case without a call
-            self._why = plan.why(candidate) if plan.added else WHY_BY_MODE[plan.mode]
+            is_usual = not (plan.added or plan.resorted)
+            self._why = WHY_BY_MODE[plan.mode] if is_usual else plan.why(candidate)
         return self._begin(candidate, now)
 
     # -- the silence before an answer
@@ -111,12 +116,14 @@ class ExchangeAttempts(ExchangeBase, has_steps=False):
         if pacing is None:
             return None
         self._paced = paced = PacedCalls(pacing, request, self._admitted)
+        if self._config.backends and self._candidates.next_elsewhere:
+            return None  # that call is not the platform's; one that follows asks for its token
         fields = self._body.fields
         admission = paced.begin(now, lambda: pacing.conversation(request, fields))
         if admission is Admission.SENT:
             return None
         if admission is Admission.BANNED:
-            return self._refuse(edge_limited(paced.retry_after, banned=True), now)
+            return self._refuse_or_leave(paced, now)
         due = now + max(self._config.pace, paced.least_wait), Expiry.PACE
         due_at, self._expiring = min(due, (self._total_due, Expiry.TOTAL))
         self._timer.set_at(due_at)
@@ -131,7 +138,7 @@ class ExchangeAttempts(ExchangeBase, has_steps=False):
         assert paced is not None
         self._waited_ms = paced.resolve(now)
         if paced.banned:
-            return self._refuse(edge_limited(paced.retry_after, banned=True), now)
+            return self._refuse_or_leave(paced, now)
         return self._try_first(now)
 
     def _expire_pacing(self, now: float) -> State:
@@ -139,11 +146,21 @@ class ExchangeAttempts(ExchangeBase, has_steps=False):
         paced = self._paced
         assert paced is not None
         self._waited_ms = paced.give_up(now)
-        return self._refuse(edge_limited(paced.retry_after, banned=False), now)
+        return self._refuse_or_leave(paced, now, banned=False)
+
+    def _refuse_or_leave(self, paced: PacedCalls, now: float, *, banned: bool = True) -> State:
+        """Turn to another service, as the account may make no call; without one, refuse."""
+        if self._config.backends and self._candidates.leave_platform():
+            candidate = self._candidates.take(_NONE)
+            self._why = self._plan.why(candidate)
+            return self._begin(candidate, now)
+        return self._refuse(edge_limited(paced.retry_after, banned=banned), now)
 
     def _may_call(self) -> bool:
-        """Return whether a further call may be made, and draw its token."""
-        return self._paced is None or self._paced.draw()
+        """Return whether the model may be called once more, and draw the token of the call."""
+        if self._paced is None or self._current.candidate.origin is not None:
+            return True
+        return self._paced.draw()
 
     def _is_last(self, attempt: Attempt) -> bool:
         """Return whether no candidate is left: none at all, or no token for its call.
@@ -151,7 +168,10 @@ class ExchangeAttempts(ExchangeBase, has_steps=False):
         A token may have come since the attempt began.
         """
         if self._paced is not None and not self._exhausted:
-            attempt.last = not self._paced.draw()
+            if (self._config.backends and self._candidates.next_elsewhere) or self._paced.draw():
+                attempt.last = False
+            else:
+                attempt.last = not (self._config.backends and self._candidates.leave_platform())
         return attempt.last
 
     @property
@@ -166,8 +186,19 @@ class ExchangeAttempts(ExchangeBase, has_steps=False):
         self._current.drop_call()
         cooling = self._shared.tables.breaker.cooling(self._client(), now)
         candidate = self._candidates.take(cooling)
+        if (
+            self._config.backends
+            and candidate.origin is None
+            and not self._has_token()
+            and self._candidates.leave_platform()
+        ):
+            # Another service was to be next, which needs no token, but its model is cooling.
+            candidate = self._candidates.take(_NONE)
         self._why = self._plan.why(candidate)
         return self._begin(candidate, now)
+
+    def _has_token(self) -> bool:
+        return self._paced is None or self._paced.draw()
 
     def _begin(self, candidate: Candidate, now: float) -> State:
         """Begin an attempt with a candidate taken from the queue."""
@@ -176,7 +207,7 @@ class ExchangeAttempts(ExchangeBase, has_steps=False):
         model, last, tables = candidate.model, self._candidates.exhausted, self._shared.tables
         timeouts, allowance = self._config.timeouts, inf
         if self._paced is not None:
-            last = last or not self._paced.may_follow()
+            last = last or not (self._paced.may_follow() or self._leads_elsewhere())
         if not last:
             # The base allowance; what request and model add is computed when it has run out.
             if self._streams:
@@ -195,8 +226,14 @@ class ExchangeAttempts(ExchangeBase, has_steps=False):
             self._trace.attempting(model)
         return self._send(attempt)
 
+    def _leads_elsewhere(self) -> bool:
+        return bool(self._config.backends) and self._candidates.leads_elsewhere
+
     def _send(self, attempt: Attempt) -> State:
         """Send the request for an attempt; only ``model`` differs between candidates."""
+        candidate = attempt.candidate
+        if candidate.origin is not None:
+            return self._send_elsewhere(attempt, self._config.backends[candidate.origin])
         if self._paced is not None:
             self._paced.sent()
         self._arm(attempt)
@@ -204,9 +241,27 @@ class ExchangeAttempts(ExchangeBase, has_steps=False):
         lines = request.headers.upstream
         if self._trace is not None:
             lines = field_lines(self._trace.inject(sent_up(request.headers.fields)))
-        candidate = attempt.candidate
         pieces = self._body.template.pieces(candidate.sent or candidate.model)
         call = UpstreamCall(target.request(request.query, lines, pieces), attempt)
+        attempt.call = call
+        self._shared.pool.dispatch(
+            target.origin,
+            call,
+            fresh=attempt.replayed,
+            timeout=self._config.timeouts.connect,
+        )
+        return _ATTEMPTING
+
+    def _send_elsewhere(self, attempt: Attempt, backend: Backend) -> State:
+        """Send the request to another service, with its key and nothing of the client's account."""
+        self._arm(attempt)
+        target, candidate = backend.targets[self._target.path], attempt.candidate
+        fields: Sequence[Field] = backend.fields(self._request.headers.fields)
+        if self._trace is not None:
+            fields = self._trace.inject(fields)
+        pieces = self._body.template.pieces(candidate.sent or candidate.model)
+        # A query may hold a key of the client's.
+        call = UpstreamCall(target.request(b"", field_lines(fields), pieces), attempt)
         attempt.call = call
         self._shared.pool.dispatch(
             target.origin,

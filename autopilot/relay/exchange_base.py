@@ -169,7 +169,7 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         self._trace = trace
         self._started = started
         self._total_due = started + config.timeouts.total
-        self._candidates = CandidateQueue(plan.candidates, config.max_attempts)
+        self._candidates = CandidateQueue(plan.candidates, config.max_attempts, plan.resort)
         self._attempts = 0
         self._paced: PacedCalls | None = None
         self._silence = parsed.keep_alive
@@ -253,6 +253,7 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
                 self._private,
                 self._answered_by,
                 self._waited_ms,
+                self._backend_name() if self._config.backends else None,
             )
             if use is not None:
                 self._spend(use, record)
@@ -301,6 +302,12 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
             trace.over(record)
         except Exception:  # noqa: BLE001  an embedding application's exporter
             self._shared.failures.report("A trace could not be ended")
+
+    def _backend_name(self) -> str | None:
+        """Return the name of the other service whose model was tried last; None if none was."""
+        others = self._config.parsing.rules.fallbacks.candidates
+        other = None if self._model is None else others.get(self._model)
+        return None if other is None else other.origin
 
     def _release(self) -> None:
         self._timer.rest()

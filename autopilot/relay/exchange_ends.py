@@ -192,9 +192,10 @@ class ExchangeEnds(ExchangeAttempts, has_steps=False):
             self._judge_given_up(now - attempt.started if first is None else first, now)
         if self._trace is not None:
             self._trace.committed(status)
-        if self._paced is not None:
+        origin = attempt.candidate.origin
+        if self._paced is not None and origin is None:
             self._paced.answered(head, attempt.held[0] if attempt.held else b"")
-        if head.limits is not None:
+        if head.limits is not None and origin is None:
             self._note_limits(head.limits, now)
         selected = None if self._plan.mode is DIRECT else model
         affinity: Affinity | None = None
@@ -218,14 +219,16 @@ class ExchangeEnds(ExchangeAttempts, has_steps=False):
             head, request_id, selected, self._attempts, rechunk, date.value, tried, affinity, cost
         )
         request = self._request
-        if request.use is None and request.lease is None:
+        if request.use is None and request.lease is None and origin is None:
             return committed
-        return structs.replace(committed, fields=self._of_keys(committed.fields, status))
+        return structs.replace(committed, fields=self._of_keys(committed.fields, status, origin))
 
-    def _of_keys(self, fields: Sequence[Field], status: int) -> Sequence[Field]:
+    def _of_keys(self, fields: Sequence[Field], status: int, origin: str | None) -> Sequence[Field]:
         """Return the fields of a response without what concerns the operator's account alone."""
         use, lease = self._request.use, self._request.lease
-        if lease is not None:
+        if origin is not None:
+            fields = self._config.backends[origin].answered(fields)
+        elif lease is not None:
             if 200 <= status < 300:
                 lease.served()
             fields = lease.cleaned(fields)

@@ -92,7 +92,7 @@ TRANSITIONS: Table = {
     },
     State.PACING: {
         Input.ADMITTED: Transition("admit", frozenset({State.ATTEMPTING, State.OVER})),
-        Input.EXPIRED: Transition("expire_pacing", _OVER),
+        Input.EXPIRED: Transition("expire_pacing", frozenset({State.ATTEMPTING, State.OVER})),
         **_waiting(State.PACING),
     },
     State.ATTEMPTING: {

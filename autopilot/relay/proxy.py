@@ -42,7 +42,7 @@ from autopilot.request.usage_option import ask_for_usage
 from autopilot.routing.eligible import NO_CANDIDATES, RETRY_AFTER
 from autopilot.routing.identity import Hasher, client_key, is_trusted, upstream_key
 from autopilot.routing.key_policy import permit
-from autopilot.routing.plan import Plan, RoutingState, displaced
+from autopilot.routing.plan import Plan, RoutingState, at_platform, displaced, elsewhere
 from autopilot.routing.private_standing import NOTHING_KNOWN, PrivateStanding
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import DIRECT, GIVEN, ROUTE, Order, Selector
@@ -50,6 +50,7 @@ from autopilot.routing.snapshot import Snapshot
 from autopilot.routing.why import GONE, OFF, AffinityWhy
 from autopilot.state.key_use import KeyUse
 from autopilot.state.tables import StateTables
+from autopilot.upstream.backend import PATHS
 from autopilot.upstream.target import RequestTarget
 
 if TYPE_CHECKING:
@@ -363,6 +364,7 @@ class Proxy:
             key, state = self._known(request, parsed, now)
         standing = self._standing(request, snapshot) if parsed.private else NOTHING_KNOWN
         plan = parsed.plan(snapshot, rules, state, standing)
+        plan = at_platform(plan) if config.backends and request.path not in PATHS else plan
         if not isinstance(plan, RouterError):
             if request.path == COUNT_TOKENS and self.keys is None:
                 # The model that the conversation's next request would try first (contract §1).
@@ -423,11 +425,16 @@ class Proxy:
     ) -> _PlannedRequest | _RefusedRequest:
         """Lend the request a key of the platform, which takes the place of its own."""
         parsed, named = planned.parsed, request.headers.named
+        others = elsewhere(planned.plan) if self._config.backends else None
+        if others is planned.plan:
+            return planned
         conversation = None
         if parsed.sticky:
             talk = conversation_id(named, parsed.body.fields)
             conversation = self._hasher.conversation(self._client(request), talk)
         lease = pool.lend(conversation)
+        if lease is None and others is not None:
+            return structs.replace(planned, plan=others)
         if lease is None:
             error = replace(ALL_BANNED, retry_after=pool.retry_after())
             key = None if request.use is None else request.use.name

@@ -18,6 +18,7 @@ from autopilot.relay.downstream import CommittedHead
 from autopilot.routing.retry_policy import Reply, is_edge_limit
 from autopilot.routing.usage import dollars
 from autopilot.routing.why import Affinity
+from autopilot.upstream.backend import NAME as BACKEND
 
 _SELECTED = b"x-chutes-autopilot-selected"
 _ATTEMPTS = b"x-chutes-autopilot-attempts"
@@ -28,7 +29,9 @@ PRIVATE = b"x-chutes-autopilot-private"
 INSTANCE = b"x-chutes-autopilot-instance"
 """The fields of private answers alone. An upstream's own never pass, so that clients may insist."""
 
-_OWN = frozenset({REQUEST_ID, _SELECTED, _ATTEMPTS, _AFFINITY, _COST, TRIED, PRIVATE, INSTANCE})
+_OWN = frozenset(
+    {REQUEST_ID, _SELECTED, _ATTEMPTS, _AFFINITY, _COST, TRIED, PRIVATE, INSTANCE, BACKEND}
+)
 _OWN_WITH_RETRY = _OWN | {SHOULD_RETRY}
 
 _FIRST_ERROR_STATUS = 400

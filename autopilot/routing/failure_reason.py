@@ -30,6 +30,7 @@ class FailureReason(StrEnum):
     INVALID_EVENT = "invalid_event"
     EMPTY = "empty"
     TOTAL_DEADLINE = "total_deadline"
+    STATUS_402 = "status_402"
     STATUS_429 = "status_429"
     CAPACITY = "capacity"
     CONTEXT = "context"

@@ -21,6 +21,7 @@ from autopilot.settings.certificates import (
 )
 from autopilot.settings.declaration import Setting, SettingsError, problem_of
 from autopilot.settings.env_file import ENV_FILE, EnvFile
+from autopilot.settings.files.fallbacks import FallbacksFile, FallbacksSetting
 from autopilot.settings.files.keys import KeysFile, KeysSetting
 from autopilot.settings.files.pins import PUBLISHED, PinFile, PinsSetting
 from autopilot.settings.files.platform_keys import PlatformKeysFile, PlatformKeysSetting
@@ -243,6 +244,13 @@ class Settings:
         PlatformKeysSetting(),
         "TOML file of the platform's keys that are sent instead of the clients' own; needs"
         " KEYS_FILE. Read again on SIGHUP; while it has a fault, the former keys stay.",
+        live=True,
+    )
+    fallbacks_file: FallbacksFile | str | None = _setting(  # noqa: RUF009  frozen
+        "",
+        FallbacksSetting(),
+        "TOML file of other services, whose models are named @name/model; one with a default_model"
+        " is also the last resort. Read again on SIGHUP; while it has a fault, the former stay.",
         live=True,
     )
     failover_policy: str = _setting(

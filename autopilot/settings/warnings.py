@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
 from autopilot.settings.certificates import is_readable_by_all
+from autopilot.settings.files.fallbacks import FallbacksFile
 from autopilot.settings.files.keys import KeysFile
 from autopilot.settings.files.platform_keys import PlatformKeysFile
 from autopilot.settings.files.routes import RoutesFile
@@ -28,6 +29,7 @@ def settings_warnings(settings: Settings) -> tuple[str, ...]:
         *_no_name_to_ask_for(settings),
         *_readable_key(settings),
         *_readable_pool(settings),
+        *_readable_fallback_keys(settings),
         *_forgotten_budgets(settings),
         *_unknown_routes(settings),
         *_readable_prompts(settings),
@@ -42,6 +44,19 @@ def _readable_pool(settings: Settings) -> Iterator[str]:
             f"CHUTES_API_KEYS_FILE: every user of this host can read {quoted(file.path)}; restrict"
             " it with chmod o-r"
         )
+
+
+def _readable_fallback_keys(settings: Settings) -> Iterator[str]:
+    """Yield each file with the key of another service that every user of this host can read."""
+    file = settings.fallbacks_file
+    if not isinstance(file, FallbacksFile):
+        return
+    for path in dict.fromkeys(file.key_files):
+        if is_readable_by_all(path):
+            yield (
+                f"FALLBACKS_FILE: every user of this host can read the key in {quoted(path)};"
+                " restrict it with chmod o-r"
+            )
 
 
 def _forgotten_budgets(settings: Settings) -> Iterator[str]:

@@ -15,7 +15,7 @@ from autopilot.http.headers import Field
 # "*" exposes every field; the names are for browsers that do not support it.
 _EXPOSED = (
     b"x-request-id, x-chutes-autopilot-selected, x-chutes-autopilot-attempts,"
-    b" x-chutes-autopilot-affinity, x-chutes-autopilot-cost,"
+    b" x-chutes-autopilot-affinity, x-chutes-autopilot-cost, x-chutes-autopilot-backend,"
     b" x-chutes-autopilot-private, x-chutes-autopilot-instance,"
     b" x-chutes-autopilot-tried, retry-after, retry-after-ms, x-should-retry,"
     b" x-ratelimit-limit-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-requests,"

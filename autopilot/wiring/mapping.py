@@ -15,6 +15,7 @@ from autopilot.relay.config import RelayConfig, Timeouts
 from autopilot.relay.sse_guard import GuardLevel
 from autopilot.request.parse import ParseConfig
 from autopilot.routing.commit import Commit
+from autopilot.routing.fallbacks import NO_FALLBACKS, Fallbacks
 from autopilot.routing.identity import Trust
 from autopilot.routing.patterns import exact_names, patterns_of
 from autopilot.routing.plan import Rules
@@ -23,6 +24,7 @@ from autopilot.routing.private_mode import PRIVATE_ALIAS, PrivateMode
 from autopilot.routing.requirements import Needs
 from autopilot.routing.retry_policy import Policy
 from autopilot.routing.routes import Route
+from autopilot.settings.files.fallbacks import FallbackEntry, FallbacksFile
 from autopilot.settings.files.pins import PinFile
 from autopilot.settings.files.routes import RouteEntry, RoutesFile
 from autopilot.state.affinity import SessionAffinity
@@ -34,6 +36,7 @@ from autopilot.state.sharing.breaker import SharedBreaker
 from autopilot.state.sharing.latency import SharedLatency
 from autopilot.state.sharing.tables import SharedTables
 from autopilot.state.tables import StateTables
+from autopilot.upstream.backend import Backend
 from autopilot.upstream.pool import Origin
 
 if TYPE_CHECKING:
@@ -115,7 +118,8 @@ def origins(settings: Settings) -> tuple[Origin, ...]:
         settings.api_base_url,
     )
     intel = () if settings.private == "off" else (settings.private_collateral_url,)
-    return tuple(Origin.of(url, rules) for url in (*urls, *intel))
+    others = (each.base_url for each in fallback_entries(settings))
+    return tuple(Origin.of(url, rules) for url in (*urls, *intel, *others))
 
 
 def endpoints(settings: Settings) -> Mapping[Dialect, Origin]:
@@ -196,6 +200,29 @@ def resources(settings: Settings) -> ResourceLimits:
     )
 
 
+def fallback_entries(settings: Settings) -> tuple[FallbackEntry, ...]:
+    """Return the other services of the file that the settings name, in its order."""
+    file = settings.fallbacks_file
+    return file.fallbacks if isinstance(file, FallbacksFile) else ()
+
+
+def fallbacks(settings: Settings) -> Fallbacks:
+    """Return the models of other services."""
+    entries = fallback_entries(settings)
+    if not entries:
+        return NO_FALLBACKS
+    return Fallbacks.of((each.name, each.models, each.default_model) for each in entries)
+
+
+def backends(settings: Settings, pseudonym: bytes) -> Mapping[str, Backend]:
+    """Return the other services by name; ``pseudonym`` is the router's in ``Via`` fields."""
+    rules = proxies(settings)
+    return {
+        each.name: Backend.of(each.name, Origin.of(each.base_url, rules), each.key, pseudonym)
+        for each in fallback_entries(settings)
+    }
+
+
 def route_entries(settings: Settings) -> tuple[RouteEntry, ...]:
     """Return the routes of the file that the settings name, in its order."""
     file = settings.routes_file
@@ -212,7 +239,7 @@ def own_names(settings: Settings) -> tuple[str, ...]:
     return (*exact_names(settings.aliases), *private, *routes)
 
 
-def _route(entry: RouteEntry, aliases: Iterable[str]) -> Route:
+def _route(entry: RouteEntry, aliases: Iterable[str], others: Fallbacks) -> Route:
     """Return the route that an entry of the file describes."""
     spelled = {alias.lower() for alias in exact_names(aliases)}
     last = entry.models[-1].lower()
@@ -234,11 +261,13 @@ def _route(entry: RouteEntry, aliases: Iterable[str]) -> Route:
         ),
         entry.min_context,
         private,
+        others,
     )
 
 
 def parsing(settings: Settings) -> ParseConfig:
     """Return what requests are parsed by."""
+    others = fallbacks(settings)
     rules = Rules(
         aliases=frozenset(exact_names(settings.aliases)),
         max_list_items=settings.max_model_list_items,
@@ -246,7 +275,10 @@ def parsing(settings: Settings) -> ParseConfig:
         require_tee=settings.require_tee,
         patterns=patterns_of(settings.aliases),
         private=settings.private != "off",
-        routes={each.name: _route(each, settings.aliases) for each in route_entries(settings)},
+        routes={
+            each.name: _route(each, settings.aliases, others) for each in route_entries(settings)
+        },
+        fallbacks=others,
     )
     return ParseConfig.of(
         rules,
@@ -295,8 +327,8 @@ def pinned(settings: Settings) -> tuple[Measurement, ...] | None:
     )
 
 
-def relay(settings: Settings) -> RelayConfig:
-    """Return the configuration of the data plane."""
+def relay(settings: Settings, pseudonym: bytes = b"") -> RelayConfig:
+    """Return the configuration of the data plane; only a router that sends has a pseudonym."""
     config = RelayConfig(
         parsing=parsing(settings),
         timeouts=Timeouts(
@@ -324,6 +356,7 @@ def relay(settings: Settings) -> RelayConfig:
         pace=settings.pace_ms / 1000,
         attest_timeout=settings.private_attest_timeout_ms / 1000,
         max_instances=settings.private_max_instances,
+        backends=backends(settings, pseudonym),
     )
     patient = {
         each.name: replace(config, timeouts=_patience(config.timeouts, each))

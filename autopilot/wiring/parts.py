@@ -89,7 +89,7 @@ from autopilot.wiring.sharing import hub_of
 from autopilot.wiring.store import shared_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Container, Sequence
 
     from opentelemetry.trace import TracerProvider
     from twisted.internet.defer import Deferred
@@ -137,7 +137,7 @@ class Parts:
         trust = trust_root(Path(settings.upstream_ca_file) if settings.upstream_ca_file else None)
         self._readiness_log = ReadinessLog()
         self._routes_log = RoutesLog()
-        self._relaying = mapping.relay(settings)
+        self._relaying = mapping.relay(settings, self.role.pseudonym)
         self.metrics = Metrics(__version__, self._means)
         self.accounts = AccountLimits(self.clock.seconds, by_key=settings.key_metrics)
         self.metrics.instruments += self.accounts.instruments()
@@ -180,7 +180,7 @@ class Parts:
         if role.place is not Place.WORKER:
             self.metrics.instruments += gauges_of(self.governor, lambda: self.settings)
         self.ledger = ResourceLedger(mapping.resources(settings), mapping.trust(settings))
-        endpoints = VerifiedEndpoints(reactor, trust, mapping.origins(settings))
+        self._endpoints = endpoints = VerifiedEndpoints(reactor, trust, mapping.origins(settings))
         self.pool = Pool(
             self.clock,
             endpoints,
@@ -238,7 +238,9 @@ class Parts:
     def configure(self, settings: Settings) -> None:
         """Apply the settings that can change at run time; requests in flight keep the old ones."""
         self.settings = settings
-        self._relaying = mapping.relay(settings)
+        self._relaying = mapping.relay(settings, self.role.pseudonym)
+        for backend in self._relaying.backends.values():
+            self._endpoints(backend.origin)
         self.proxy.configure(self._relaying)
         self.governor.configure(rules_of(self.role.place, settings))
         self._note_routes()
@@ -404,9 +406,13 @@ class Parts:
 
         None of them can fail the request: the last one calls the embedding application.
         """
-        catalog = self.control.snapshot.catalog
+        catalog, others = self.control.snapshot.catalog, self._relaying.parsing.rules.fallbacks
+        models = catalog.models if catalog is not None else ()
+        known: Container[str] = models
         try:
-            self.metrics.request(record, catalog.models if catalog is not None else ())
+            if others.candidates:
+                known = frozenset(models).union(others.candidates)
+            self.metrics.request(record, known)
             if record.code is not None and not record.private:  # an exchange counts its own
                 self.private_counts.refusal(record.code)
         except Exception:  # noqa: BLE001  a bug of ours must not fail the request either
@@ -422,7 +428,9 @@ class Parts:
     def _shares(self, model: str) -> bool:
         """Return whether other replicas may know of a model; another name can be a client's own."""
         catalog = self.control.snapshot.catalog
-        return catalog is not None and model in catalog.models
+        if catalog is not None and model in catalog.models:
+            return True
+        return model in self._relaying.parsing.rules.fallbacks.candidates
 
     def _means(self, name: str) -> str:
         """Return the catalog's name for one that was sent, if it has one."""

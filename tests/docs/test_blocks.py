@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.settings import DECLARED, Settings
 from autopilot.settings.env_file import EnvFile
+from autopilot.settings.files.fallbacks import FallbackEntry, FallbacksFile
 from autopilot.settings.files.keys import KeyEntry, KeysFile
 from autopilot.settings.files.routes import RouteEntry, RoutesFile
 from autopilot.settings.sources import SettingsSources
@@ -73,6 +74,24 @@ class BlockTests(SynchronousTestCase):
                 members |= table.keys()
         known = {each.name for each in fields(KeyEntry)} - {"name"}
         self.assertEqual(known - members, {"tokens_per_month", "dollars_per_day"})
+
+    def test_fallbacks(self) -> None:
+        """The files of other services are valid, with the files of their keys beside them."""
+        members: set[str] = set()
+        for each in blocks("toml"):
+            if "[fallbacks." not in each.text:
+                continue
+            path = Path(self.mktemp())
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(each.text)
+            for table in tomllib.loads(each.text)["fallbacks"].values():
+                members |= table.keys()
+                key = path.parent / table["key_file"]
+                key.parent.mkdir(exist_ok=True)
+                key.write_text("key")
+            self.assertIsInstance(Settings(fallbacks_file=str(path)).fallbacks_file, FallbacksFile)
+        known = {each.name for each in fields(FallbackEntry)} - {"name", "key"}
+        self.assertEqual(members, known | {"key_file"})
 
     def test_json(self) -> None:
         """JSON blocks are valid."""

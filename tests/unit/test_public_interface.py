@@ -65,6 +65,7 @@ _RECORD: Final = {
     "private": "bool",
     "instance": "str | None",
     "waited_ms": "float | None",
+    "backend": "str | None",
 }
 _ATTRIBUTES: Final = (
     "followers",

@@ -71,6 +71,8 @@ _MEANINGS: Final = {
     " null if it was sent to none.",
     "waited_ms": "How long it waited for [`EDGE_RATE`](settings.md#edge_rate) before it was sent,"
     " or refused; null if it did not.",
+    "backend": "The name of the [other service](fallbacks.md) that has the model; null if it is the"
+    " platform's.",
 }
 
 _WHYS: Final = {

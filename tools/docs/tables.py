@@ -65,10 +65,29 @@ def failover_rules() -> str:
     return table(
         ("reason", "status", "what else", "policies"),
         (
-            (code(_reason(row)), _statuses(row), _condition(row), _policies(row))
-            for row in retry_policy._TABLE
+            *(
+                (code(_reason(row)), _statuses(row), _condition(row), _policies(row))
+                for row in retry_policy._TABLE
+            ),
+            *((code(reason), reason.rpartition("_")[2], *rest) for reason, *rest in _SPENT),
         ),
     )
+
+
+_EVERY_POLICY = ", ".join(f"`{each.value}`" for each in retry_policy.Policy)
+_SPENT = (
+    (
+        FailureReason.STATUS_402,
+        "a candidate of [another service](fallbacks.md) is left, then the next",
+        _EVERY_POLICY,
+    ),
+    (
+        FailureReason.STATUS_429,
+        "the edge's page; a candidate of [another service](fallbacks.md) is left, then the next",
+        _EVERY_POLICY,
+    ),
+)
+"""What says that the account may make no call: the reason, what else is needed, the policies."""
 
 
 def _reason(row: retry_policy.Row) -> str:

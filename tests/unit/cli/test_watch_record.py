@@ -37,6 +37,7 @@ _NOT_READ = (
     "private",
     "instance",
     "waited_ms",
+    "backend",
 )
 
 

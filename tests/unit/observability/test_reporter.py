@@ -110,6 +110,7 @@ class ReporterTests(SynchronousTestCase):
                 "private": False,
                 "instance": None,
                 "waited_ms": None,
+                "backend": None,
             },
         )
         (event,) = self.report(refused())
@@ -170,5 +171,6 @@ class ReporterTests(SynchronousTestCase):
                 "private",
                 "instance",
                 "waited_ms",
+                "backend",
             },
         )

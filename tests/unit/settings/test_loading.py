@@ -45,6 +45,7 @@ DEFAULTS: dict[str, object] = {
     "KEYS_FILE": None,
     "KEYS_STATE_FILE": None,
     "CHUTES_API_KEYS_FILE": None,
+    "FALLBACKS_FILE": None,
     "EDGE_RATE": "auto",
     "PACE_MS": 2000,
     "KEEPALIVE_AFTER_MS": 0,

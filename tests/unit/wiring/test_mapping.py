@@ -19,6 +19,7 @@ from autopilot.state.edge_account import EdgeConfig
 from autopilot.wiring import mapping
 from tests.unit.relay.upstreams import SSE, TOKEN, chunk, head, whole
 from tests.unit.wiring import (
+    test_mapping_fallbacks,
     test_mapping_keys,
     test_mapping_logs,
     test_mapping_private,
@@ -30,6 +31,7 @@ from tests.unit.wiring.cases import ReloadTestCase
 
 DATA = Path(__file__).parents[2] / "data"
 _SUITES = (
+    test_mapping_fallbacks,
     test_mapping_keys,
     test_mapping_logs,
     test_mapping_private,
