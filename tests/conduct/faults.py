@@ -12,6 +12,8 @@ from functools import cache
 from itertools import chain, islice
 from typing import Any
 
+from autopilot.settings.files.fallbacks import FallbackEntry, FallbacksFile
+from stub_backend import Stub
 from stub_backend.answers.error_responses import error_response
 from stub_backend.call import Call
 from stub_backend.dialect import compact
@@ -21,7 +23,7 @@ from stub_backend.scenario import JSON, Scenario, streamed
 from stub_backend.steps import Headers, Steps
 from tests.conduct.judge import Answer, Verdict, judge, read, worst
 from tests.conduct.seen import Seen
-from tests.conduct.served import Served, question
+from tests.conduct.served import Served, other_stub, question
 
 PRIMARY, FALLBACK = "primary", "fallback"
 # They report their token counts in different members.
@@ -31,6 +33,7 @@ _PACE = 1 / WORDS
 _OUTAGE = 60.0
 _EVERY = 4.0
 _REQUESTS = 20
+_OTHER, _OTHER_HOST = "other", "192.0.2.2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,21 +192,49 @@ FAULTS: tuple[Fault, ...] = (
 _MANY = FAULTS[14]
 
 
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A router with both models; the second may be another service's, with a stub of its own."""
+
+    served: Served
+    second: Stub
+    asked: str
+
+    def calls(self) -> tuple[list[Received], list[Received]]:
+        """Return the calls of each model."""
+        return self.served.calls(PRIMARY), self.second.calls(FALLBACK)
+
+
+def pair(commit: str, *, across: bool) -> Pair:
+    """Return a router; ``across``: the fallback belongs to another service than the primary."""
+    settings: dict[str, Any] = {"unknown_models": "forward", "commit": commit}
+    if across:
+        other = FallbackEntry(_OTHER, f"http://{_OTHER_HOST}/v1", "other-key", (FALLBACK,))
+        settings["fallbacks_file"] = FallbacksFile("fallbacks", (other,))
+    served = Served(tokens=WORDS, token_delay=_PACE, **settings)
+    second, asked = served.stub, FALLBACK
+    if across:
+        # Nothing of the first stub's, not even its feeds.
+        second, asked = other_stub(served.network, WORDS, _PACE), f"@{_OTHER}/{FALLBACK}"
+        served.network.others[_OTHER_HOST] = second.site
+    served.stub.population.add_unlisted(PRIMARY, ENGINES[PRIMARY])
+    second.population.add_unlisted(FALLBACK, ENGINES[FALLBACK])
+    return Pair(served, second, f"{PRIMARY},{asked}")
+
+
 @cache  # the result is always the same, because no clock or random number is involved
-def try_fault(fault: Fault, commit: str) -> Judged:
+def try_fault(fault: Fault, commit: str, *, across: bool = False) -> Judged:
     """Run one fault under ``commit``, "content" or "complete"."""
-    served = Served(tokens=WORDS, token_delay=_PACE, unknown_models="forward", commit=commit)
-    for name, engine in ENGINES.items():
-        served.stub.population.add_unlisted(name, engine)
-    served.stub.script(PRIMARY, fault.script, fault.then)
-    served.stub.script(FALLBACK, (), fault.fallback)
-    return _outage(fault, served) if fault is _MANY else _one(fault, served, "Tell a story.")
+    both = pair(commit, across=across)
+    both.served.stub.script(PRIMARY, fault.script, fault.then)
+    both.second.script(FALLBACK, (), fault.fallback)
+    return _outage(fault, both) if fault is _MANY else _one(fault, both, "Tell a story.")
 
 
-def _one(fault: Fault, served: Served, text: str) -> Judged:
-    before = {name: len(served.calls(name)) for name in (PRIMARY, FALLBACK)}
-    seen = served.post(question(f"{PRIMARY},{FALLBACK}", text))
-    primary, fallback = (served.calls(name)[count:] for name, count in before.items())
+def _one(fault: Fault, both: Pair, text: str) -> Judged:
+    before = tuple(map(len, both.calls()))
+    seen = both.served.post(question(both.asked, text))
+    primary, fallback = (calls[count:] for calls, count in zip(both.calls(), before, strict=True))
     course = Course(seen, primary, fallback)
     answer = read(seen)
     texts = {
@@ -215,15 +246,16 @@ def _one(fault: Fault, served: Served, text: str) -> Judged:
     return Judged(verdict, answer, seen.seconds, seen.first_word, len(primary), len(fallback))
 
 
-def _outage(fault: Fault, served: Served) -> Judged:
+def _outage(fault: Fault, both: Pair) -> Judged:
     """Send twenty requests of one client, one every 4 s; the outage ends after 60 s."""
+    served = both.served
     began, judged, over = served.network.seconds(), list[Judged](), 0
     for number in range(_REQUESTS):
         served.network.pass_time(began + number * _EVERY - served.network.seconds())
         if number * _EVERY == _OUTAGE:
             over = number
             served.stub.script(PRIMARY, (), "ok")
-        judged.append(_one(fault, served, f"Tell story {number}."))
+        judged.append(_one(fault, both, f"Tell story {number}."))
     calls = sum(each.primary_calls for each in judged[:over])
     recovered = {PRIMARY} == set(judged[-1].answer.models)
     verdict = worst([each.verdict for each in judged])

@@ -20,11 +20,12 @@ _ADDRESS = IPv4Address("TCP", "192.0.2.1", 80)
 
 
 class Network(Clock):
-    """A clock that is also a reactor: every connection attempt reaches ``server``."""
+    """A clock that is also a reactor, on which each host is ``server``, or one of ``others``."""
 
     def __init__(self) -> None:
         super().__init__()
         self.server: Any = None
+        self.others: dict[str, Any] = {}
 
     def connectTCP(  # noqa: N802
         self,
@@ -35,7 +36,8 @@ class Network(Clock):
         bindAddress: object = None,  # noqa: N803
     ) -> None:
         """See `IReactorTCP`; the protocol is connected before this returns."""
-        self.join(factory.buildProtocol(_ADDRESS), self.server.buildProtocol(_ADDRESS))
+        server = self.others.get(host, self.server)
+        self.join(factory.buildProtocol(_ADDRESS), server.buildProtocol(_ADDRESS))
 
     def join(self, client: Any, server: Any) -> None:
         """Connect two protocols."""

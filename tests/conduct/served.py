@@ -161,6 +161,11 @@ def direct(call: Received, tokens: int = 60, patience: float = _LIMIT) -> Seen:
     return _exchange(network, stub.site, call.body, "fixture", fields, call.path, patience)
 
 
+def other_stub(network: Network, tokens: int, token_delay: float = TOKEN_DELAY) -> Stub:
+    """Return a stub that is not the platform of the router."""
+    return _stub(network, tokens, token_delay)
+
+
 def _stub(
     network: Network,
     tokens: int,

@@ -25,6 +25,14 @@ class FaultTests(SynchronousTestCase):
         for number, judged in self.judged("complete").items():
             self.assertIs(judged.verdict, Verdict.PASS, f"{number}: {judged}")
 
+    def test_two_origins(self) -> None:
+        """The verdicts are the same if the fallback is another service's."""
+        for commit in ("content", "complete"):
+            for number, judged in self.judged(commit, across=True).items():
+                cut = commit == "content" and number in _CUTS
+                expected = Verdict.SAFE if cut else Verdict.PASS
+                self.assertIs(judged.verdict, expected, f"{number}, {commit}: {judged}")
+
     def test_broken_event(self) -> None:
         """An event with invalid JSON passes unchanged, except under `COMMIT=complete`."""
         answer = try_fault(FAULTS[9], "content").answer
@@ -32,7 +40,9 @@ class FaultTests(SynchronousTestCase):
         answer = try_fault(FAULTS[9], "complete").answer
         self.assertEqual((len(answer.words), answer.broken, answer.models), (60, 0, {FALLBACK}))
 
-    def judged(self, commit: str) -> dict[int, Judged]:
+    def judged(self, commit: str, *, across: bool = False) -> dict[int, Judged]:
         """Run all faults; return the results by number."""
         self.assertEqual(len(FAULTS), 16)
-        return {n: try_fault(fault, commit) for n, fault in enumerate(FAULTS, start=1)}
+        return {
+            n: try_fault(fault, commit, across=across) for n, fault in enumerate(FAULTS, start=1)
+        }
