@@ -59,6 +59,7 @@ from autopilot.web.counted_site import CountedSite
 from autopilot.web.root import RootResource
 from autopilot.web.site import AutopilotSite
 from autopilot.web.start_page import Address, StartPage
+from autopilot.web.status.fallbacks import fallbacks_now
 from autopilot.web.status.page import OperatorPages
 from autopilot.web.status.report import StatusReport
 from autopilot.web.status.routes import routes_now
@@ -374,6 +375,7 @@ class Parts:
             sharing=shared_now(self.hub, self.sharing, self.control.roles()),
             keys=self.keys.now(),
             edge=edge_now(self.governor, self.settings),
+            fallbacks=fallbacks_now(self._relaying.parsing.rules.fallbacks),
             private=shown(self.settings, self.private, self.control.snapshot.catalog),
         )
         return own if self.workers is None else of_whole(own, self.workers, self.history)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from autopilot.observability.workers import WorkersNow
     from autopilot.routing.ranking import Ranked
     from autopilot.web.status.edge import EdgeNow
+    from autopilot.web.status.fallbacks import FallbackNow
     from autopilot.web.status.keys import KeysNow
     from autopilot.web.status.private import PrivateNow
     from autopilot.web.status.routes import RouteNow
@@ -45,7 +46,7 @@ class StatusReport:
     be asked, so that the report is about this worker only. ``sharing`` is what the router shares
     with its workers and with others, if it does; ``private`` what is verified for private mode,
     unless that is off; ``keys`` those of the operator, if there are any; ``edge`` the state of
-    ``EDGE_RATE``, if anything is governed.
+    ``EDGE_RATE``, if anything is governed; ``fallbacks`` are the models of other services.
     """
 
     version: str
@@ -67,6 +68,7 @@ class StatusReport:
     private: PrivateNow | None = None
     keys: KeysNow | None = None
     edge: EdgeNow | None = None
+    fallbacks: Sequence[FallbackNow] = ()
 
     def slices(self) -> Iterator[bytes]:
         """Return the JSON text for /status.json in slices, each of which costs milliseconds.
@@ -90,6 +92,8 @@ class StatusReport:
             head["keys"] = self.keys
         if self.edge is not None:
             head["edge"] = self.edge
+        if self.fallbacks:
+            head["fallbacks"] = self.fallbacks
         if self.private is not None:
             head["private"] = self.private
         if self.alone is not None:

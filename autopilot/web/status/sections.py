@@ -10,6 +10,7 @@ from autopilot.feeds.polling import CATALOG, UTILIZATION
 from autopilot.feeds.readiness import FeedState
 from autopilot.web.status.charts import charts
 from autopilot.web.status.edge import edge
+from autopilot.web.status.fallbacks import fallbacks
 from autopilot.web.status.formatting import (
     Formatted,
     age,
@@ -74,6 +75,9 @@ def sections(report: StatusReport) -> dict[str, Markup]:
         "numbers": _numbers(report),
         "ranking": ranking(report),
         "routes": routes(report.routes),
+        "fallbacks": fallbacks(
+            report.fallbacks, report.cooling, report.first_content, report.throughput
+        ),
         "cooling": _cooling(report),
         "charts": charts(report.window),
         "tokens": tokens(report.window),
