@@ -56,6 +56,7 @@ _SETTINGS: Final = (
     "ALIASES",
     "UNKNOWN_MODELS",
     "ROUTES_FILE",
+    "FALLBACKS_FILE",
     "MAX_MODEL_LIST_ITEMS",
     "REQUIRE_TEE",
     "PRIVATE",

@@ -153,6 +153,7 @@ def in_json(explained: Explanation) -> dict[str, object]:
         "private": explained.private_by,
         "needs": asked_for(explained.needs) if explained.needs is not None else None,
         "tee_only": (request.tee_only or settings.require_tee) if request else None,
+        "last_resort": [each.model for each in outcome.resort] if isinstance(outcome, Plan) else [],
         "candidates": [
             _candidate(explained, place, each) for place, each in enumerate(_candidates(explained))
         ],

@@ -139,8 +139,10 @@ def _show_candidates(
     console.say_table(columns, rows, faint=settings.max_attempts)
     if hidden := len(plan.candidates) - len(shown):
         console.say(console.painted(f"and {hidden} more that are not reached (--all)", "faint"))
+    if plan.resort:
+        console.say(f"resort    {', '.join(each.model for each in plan.resort)}, behind all others")
     assert explained.request is not None
-    attempts = min(settings.max_attempts, len(plan.candidates))
+    attempts = min(settings.max_attempts, len(plan.candidates) + len(plan.resort))
     console.say(
         f"attempts  at most {attempts} (MAX_ATTEMPTS {settings.max_attempts}), by the"
         f" {settings.failover_policy} policy",

@@ -249,7 +249,7 @@ class PlanTests(ExplainTestCase):
                 {
                     *("outcome", "mode", "order", "needs", "tee_only", "candidates", "dropped"),
                     *("limits", "error", "not_eligible", "alias_by", "conversation", "route"),
-                    "private",
+                    *("private", "last_resort"),
                 },
             )
 
@@ -429,3 +429,36 @@ class RouteTests(ExplainTestCase):
         Path("routes.toml").write_text("[routes.r]\n")
         said = self.refused("explain", ALIAS, *self.files)
         self.assertIn("ROUTES_FILE: 'routes.toml': routes.r.models: missing", said)
+
+
+class FallbackTests(ExplainTestCase):
+    """Models of other services."""
+
+    def setUp(self) -> None:
+        """Write the file of one."""
+        super().setUp()
+        Path("key").write_text("sk-canary")
+        Path("others.toml").write_text(
+            '[fallbacks.x]\nbase_url = "https://x.test/v1"\nkey_file = "key"\n'
+            'models = ["m", "n"]\ndefault_model = "n"\n'
+        )
+        Path(".env").write_text("FALLBACKS_FILE=others.toml\n")
+
+    def test_named(self) -> None:
+        """One in a list stands where the list has it, and the last resort behind all."""
+        self.assertEqual(self.names("@x/m,acme/C"), ["@x/m", "acme/C"])
+        got = self.ask_json("explain", ALIAS, *self.files)
+        self.assertEqual(got["last_resort"], ["@x/n"])
+        status, said = self.ask("explain", "acme/C,acme/B", *self.files)
+        self.assertEqual(status, 0)
+        self.assertIn("resort    @x/n, behind all others\n", said)
+        self.assertIn("attempts  at most 3 ", said)
+        self.assertNotIn("canary", said)
+
+    def test_none(self) -> None:
+        """A direct name has no last resort, and an unknown one is refused."""
+        got = self.ask_json("explain", "@x/m", *self.files)
+        self.assertEqual((got["last_resort"], got["candidates"][0]["name"]), ([], "@x/m"))
+        status, said = self.ask("explain", "@x/gone", *self.files)
+        self.assertEqual(status, 1)
+        self.assertIn("unknown_model", said)
