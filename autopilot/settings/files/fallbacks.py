@@ -14,10 +14,10 @@ from difflib import get_close_matches
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from autopilot.settings.files.document import Document, UnreadableError, read_document
+from autopilot.settings.files.document import Document, FileSetting, read_entries
 from autopilot.settings.files.keys import KEY_NAME, NAME_RULE
 from autopilot.settings.network import Url
-from autopilot.settings.types import ReadableFile, quoted
+from autopilot.settings.types import quoted
 
 _KEY: Final = re.compile(rb"[!-~]{1,4096}")
 _MAX_KEY_BYTES: Final = 8192
@@ -51,38 +51,15 @@ class FallbacksFile:
 
 
 @dataclass(frozen=True, slots=True)
-class FallbacksSetting:
-    """The type of FALLBACKS_FILE: the path of a file, which is read at once, or None."""
+class FallbacksSetting(FileSetting):
+    """The type of FALLBACKS_FILE. The files of its keys are read with it."""
 
-    @property
-    def expected(self) -> str:
-        """The form of the path."""
-        return "path of a TOML file"
+    kind = FallbacksFile
 
-    def parse(self, text: str) -> object:
-        """Parse as ``check`` does."""
-        return self.check(text)
-
-    def check(self, value: object) -> object:
-        """Read the file whose path is given, and those of its keys; accept one read before.
-
-        :raises ValueError: it has one line for each fault.
-        """
-        if value is None or isinstance(value, FallbacksFile):
-            return value
-        path = str(ReadableFile().check(value))
-        try:
-            document = read_document(path)
-        except UnreadableError as error:
-            raise ValueError(str(error)) from None
-        fallbacks, key_files = _fallbacks(document, os.path.dirname(path))
-        if document.faults:
-            raise ValueError(document.texts(path))
-        return FallbacksFile(path, fallbacks, key_files)
-
-    def show(self, value: object) -> str:
-        """Return the path; empty if there is none."""
-        return value.path if isinstance(value, FallbacksFile) else ""
+    def read(self, path: str) -> FallbacksFile:
+        """See `FileSetting`."""
+        folder = os.path.dirname(path)
+        return FallbacksFile(path, *read_entries(path, lambda found: _fallbacks(found, folder)))
 
 
 def _fallbacks(
