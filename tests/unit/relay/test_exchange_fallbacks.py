@@ -372,6 +372,21 @@ class AccountTests(FallbackTestCase):
         self.assert_refused(self.ask("a"), 429, "edge_limited")
         self.assertEqual([each.in_progress for each in pool.now()], [0])
 
+    def test_refused_beside_a_pool(self) -> None:
+        """A refusal of another service is relayed; it is none of the pool's keys."""
+        self.proxy.key_pool = KeyPool(
+            [PlatformKey("p", b"cpk_pool", b"0" * 16)],
+            self.clock.seconds,
+            lambda: WALL_TIME + self.clock.seconds(),
+        )
+        body = b'{"error":{"message":"other-canary has no credit"}}'
+        for status in (401, 402):
+            client = self.ask(f"{NAMED},a", stream=False)
+            self.wire.says(whole(status, body, JSON, b"Connection: close"))
+            masked = body.replace(b"other-canary", b"*" * len(KEY))
+            self.assertEqual((client.down.status, client.down.body), (status, masked))
+        self.assertEqual([host for host, _ in self.went], ["named.test"] * 2)
+
 
 class PolicyTests(FallbackTestCase):
     """Verdicts on what another service says: those of the open policy."""
