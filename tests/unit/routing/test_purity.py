@@ -16,9 +16,9 @@ _FORBIDDEN = frozenset(
 # Dates are values; these read the clock. The other things of that module know time zones of hosts.
 _CLOCKS = frozenset({"now", "today", "utcnow", "astimezone"})
 _DATES = frozenset({"datetime.UTC", "datetime.date", "datetime.datetime"})
-# Values that cost little to make, and copies of them; nothing else of that library has any business
-# here.
-_VALUES = frozenset({"msgspec.Struct", "msgspec.structs"})
+# Values that cost little to make, copies of them, and the ranges of their numbers; nothing else of
+# that library has any business here.
+_VALUES = frozenset({"msgspec.Meta", "msgspec.Struct", "msgspec.structs"})
 
 
 def _imported(source: Path) -> set[str]:
