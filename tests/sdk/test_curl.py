@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from tests.process.serving import ServedTestCase
 from tests.rigs.smoke.waiting import until
+from tests.sdk.private import SLOW_STUB
 
 _PATIENCE = 60.0
 _LIMIT = 4_000_000
@@ -27,6 +28,7 @@ class CurlTests(ServedTestCase):
     """One stub and one router for all tests."""
 
     routers: ClassVar = {"router": {"MAX_REQUEST_BYTES": str(_LIMIT)}}
+    stub_options: ClassVar = SLOW_STUB
 
     @classmethod
     def reason_to_skip(cls) -> str | None:
@@ -113,6 +115,18 @@ class CurlTests(ServedTestCase):
         self.assertIn("\r\nx-chutes-autopilot-selected: stub/ok\r\n", said)
         self.assertIn("\r\nx-chutes-autopilot-attempts: 2\r\n", said)
         self.assertTrue(said.endswith("\n\ndata: [DONE]\n\n"), said[-200:])
+
+    def test_comments(self) -> None:
+        """Comments come before a slow answer; the rest, and curl's status, are as without them."""
+        asked = _asks("stub/503-cold,stub/slow-head", stream=True)
+        bridged = ("--header", "X-Autopilot-Keepalive: 1000", "--data", asked)
+        status, said, told = self.curl(*bridged, self.url)
+        self.assertEqual((status, told["http_code"]), (0, 200))
+        self.assertTrue(said.startswith(": keep-alive\n\n"), said[:200])
+        events = said.replace(": keep-alive\n\n", "")
+        self.assertTrue(events.startswith("data: {"), events[:200])
+        self.assertIn("Served by stub/slow-head", events)
+        self.assertTrue(events.endswith("\n\ndata: [DONE]\n\n"), events[-200:])
 
     def test_events_come_one_by_one(self) -> None:
         """The first event is printed before the model has finished."""

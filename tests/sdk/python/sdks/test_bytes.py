@@ -21,6 +21,7 @@ from tests.sdk.python.sdks.served import (
 )
 
 _URL = f"{BASE_URL}/chat/completions"
+_COMMENT = b": keep-alive\n\n"
 
 
 def body(model: str, *, stream: bool = True) -> dict[str, object]:
@@ -33,10 +34,11 @@ def fields(caller: Caller) -> dict[str, str]:
     return {"Authorization": f"Bearer {caller.key}"}
 
 
-async def _aiohttp(caller: Caller, model: str, *, stream: bool) -> tuple[int, bytes]:
+async def _aiohttp(caller: Caller, model: str, *, stream: bool, **more: str) -> tuple[int, bytes]:
+    own = fields(caller) | more
     async with (
         aiohttp.ClientSession() as session,
-        session.post(_URL, json=body(model, stream=stream), headers=fields(caller)) as response,
+        session.post(_URL, json=body(model, stream=stream), headers=own) as response,
     ):
         return response.status, await response.read()
 
@@ -90,13 +92,16 @@ def test_events_come_when_they_are_sent() -> None:
 
 
 def test_comments() -> None:
-    """A slow answer behind a comment is the one that comes without it."""
-    one = Caller()
-    bridged = httpx.post(_URL, json=body(SLOW_LIST), headers=fields(one) | BRIDGED)
-    comment, end, answer = bridged.content.partition(b"\n\n")
-    assert (bridged.status_code, comment + end) == (200, b": keep-alive\n\n")
+    """A slow answer behind comments is, for both, the one that comes without them."""
+    one, other = Caller(), Caller()
+    asked = fields(one) | BRIDGED
+    bridged = httpx.post(_URL, json=body(SLOW_LIST), headers=asked)
     usual = httpx.post(_URL, json=body("stub/slow-head"), headers=fields(one))
-    assert _unnamed(answer) == _unnamed(usual.content)
+    got = asyncio.run(_aiohttp(other, SLOW_LIST, stream=True, **BRIDGED))
+    for status, received in ((bridged.status_code, bridged.content), got):
+        assert (status, received.startswith(_COMMENT)) == (200, True)
+        assert _unnamed(received.replace(_COMMENT, b"")) == _unnamed(usual.content)
+    assert other.models() == SLOW_LIST.split(",")
 
 
 def test_leaving_aiohttp() -> None:
