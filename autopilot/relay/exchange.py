@@ -397,11 +397,9 @@ class Exchange(ExchangeEnds):
 
     def _mask_key(self, attempt: Attempt) -> None:
         """Mask the operator's key, with which the attempt was made, in what it holds."""
-        origin, lease = attempt.candidate.origin, self._request.lease
-        if attempt.held and (origin is not None or lease is not None):
-            owner = lease if origin is None else self._config.backends[origin]
-            assert owner is not None
-            attempt.held = [owner.masked(b"".join(attempt.held))]
+        is_ours = attempt.candidate.origin is not None or self._request.lease is not None
+        if attempt.held and is_ours:
+            attempt.held = [self._owner_of(attempt).masked(b"".join(attempt.held))]
 
     # -- the body of a 2xx, before its commit point
 

@@ -24,6 +24,7 @@ from autopilot.relay.bridge import NO_STREAM, response_event
 from autopilot.relay.errors import BREAKS, NO_ANSWERS, OUT_OF_TIME, SHUTTING_DOWN, given_up
 from autopilot.relay.exchange_attempts import ExchangeAttempts
 from autopilot.relay.exchange_states import Input, State
+from autopilot.relay.key_mask import KeyMask
 from autopilot.relay.meaning import Meaning
 from autopilot.relay.plain_answer import judge_document
 from autopilot.relay.response_head import committed_head, tried_models
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from autopilot.relay.downstream import CommittedHead
     from autopilot.routing.router_error import RouterError
     from autopilot.routing.why import Affinity
+    from autopilot.upstream.backend import Backend
+    from autopilot.upstream.key_pool import KeyLease
 
 # Read through their enums, these would cost each request as much as a call.
 _COMPLETED = Outcome.COMPLETED
@@ -57,7 +60,7 @@ class ExchangeEnds(ExchangeAttempts, has_steps=False):
 
     __slots__ = ()
 
-    def _commit(self, attempt: Attempt, now: float) -> State:
+    def _commit(self, attempt: Attempt, now: float) -> State:  # noqa: C901  a call costs each
         """Commit to a response: relay it whole, or its head and the rest as a stream."""
         head = attempt.response
         assert head is not None and attempt.call is not None
@@ -81,6 +84,8 @@ class ExchangeEnds(ExchangeAttempts, has_steps=False):
         if 200 <= head.status < 300:
             tables.committed(self._key, attempt.candidate.model, now)
         response = self._response if bridge is None else bridge.relay()
+        if attempt.candidate.origin is not None or self._request.lease is not None:
+            response = KeyMask(response, self._owner_of(attempt).secret)
         if is_stream and self._body.template.asks_usage:
             response = self._filter = UsageFilter(response)
         # Nothing is sent up after commit, so the body must not be held while the answer streams,
@@ -161,6 +166,8 @@ class ExchangeEnds(ExchangeAttempts, has_steps=False):
                     tables.ended(model, attempt.first_content, 0, 0.0, now)
                 elif not self._streams:
                     tables.latency.answered(model, now - attempt.started)
+        if attempt.candidate.origin is not None or self._request.lease is not None:
+            body = self._owner_of(attempt).masked(body)
         self._response.whole(committed, body)
         self._responded = True
         return self._conclude(outcome, now, len(body), True, reason, usage, cost)
@@ -222,6 +229,13 @@ class ExchangeEnds(ExchangeAttempts, has_steps=False):
         if request.use is None and request.lease is None and origin is None:
             return committed
         return structs.replace(committed, fields=self._of_keys(committed.fields, status, origin))
+
+    def _owner_of(self, attempt: Attempt) -> Backend | KeyLease:
+        """Return the holder of the operator's key with which an attempt was made."""
+        origin, lease = attempt.candidate.origin, self._request.lease
+        owner = lease if origin is None else self._config.backends[origin]
+        assert owner is not None
+        return owner
 
     def _of_keys(self, fields: Sequence[Field], status: int, origin: str | None) -> Sequence[Field]:
         """Return the fields of a response without what concerns the operator's account alone."""

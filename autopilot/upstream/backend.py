@@ -28,7 +28,14 @@ NAME: Final = b"x-chutes-autopilot-backend"
 
 _VERSION: Final = "/v1"
 # What another service says of the limits and the name of the operator's account with it.
-_ACCOUNTS: Final = (b"x-ratelimit-", b"openai-organization", b"openai-project")
+_ACCOUNTS: Final = (
+    b"x-ratelimit-",
+    b"x-chutes-quota-",
+    b"x-chutes-rl-",
+    b"x-chutes-invoice-",
+    b"openai-organization",
+    b"openai-project",
+)
 
 
 class Backend(Struct, frozen=True):

@@ -238,6 +238,11 @@ class KeyLease:
         return self._member.key.account
 
     @property
+    def secret(self) -> bytes:
+        """The key."""
+        return self._member.key.secret
+
+    @property
     def authorization(self) -> bytes:
         """The value of the field with the key."""
         return b"Bearer " + self._member.key.secret

@@ -6,9 +6,11 @@ from autopilot.http.dialect import Dialect
 from autopilot.routing.key_policy import KeyRules
 from autopilot.state.edge_account import EdgeConfig
 from autopilot.upstream.key_pool import KeyPool, PlatformKey
+from tests.unit.relay.chunks import cut
+from tests.unit.relay.fallbacks import ANSWER
 from tests.unit.relay.routers import WALL_TIME
 from tests.unit.relay.test_exchange_keys import KeyedTestCase
-from tests.unit.relay.upstreams import JSON, whole
+from tests.unit.relay.upstreams import DONE, JSON, SSE, STOP, TOKEN, head, whole
 
 CLIENTS, LENT = b"client-canary", b"cpk_pool_canary"
 _HTML = b"<html>429</html>"
@@ -170,6 +172,31 @@ class RefusalTests(PoolTestCase):
         self.assertEqual(client.down.status, 429)
         self.assertNotIn(LENT, client.down.body)
         self.assertIn(b"slow down", client.down.body)
+
+    def test_repeated_anywhere(self) -> None:
+        """No part of a response repeats the key: pages, plain answers, streams in any pieces."""
+        key = LENT + b"1"
+        for name, status, kind, streams in (
+            ("page", 403, b"text/html", False),
+            ("page", 500, b"text/html", True),
+            ("answer", 200, JSON, False),
+            ("stream", 200, SSE, True),
+        ):
+            text = {JSON: ANSWER.replace(b'"x"', b'"hi"'), SSE: TOKEN + STOP + DONE}.get(
+                kind, b"<p>hi"
+            )
+            body = text.replace(b'"hi"', b'"%b"' % key).replace(b"<p>hi", b"<p>" + key)
+            self.assertIn(key, body)
+            at = body.index(key) + 3
+            for pieces in (cut(body, []), cut(body, [at]), cut(body, range(len(body)))):
+                self.build()
+                self.lend()
+                client = self.ask("a", stream=streams, token=CLIENTS)
+                self.wire.says(head(status, kind, b"Content-Length: %d" % len(body)))
+                for piece in pieces:
+                    self.wire.says(piece)
+                masked = body.replace(key, b"*" * len(key))
+                self.assertEqual((client.down.status, client.down.body), (status, masked), name)
 
     def test_all_banned(self) -> None:
         """With every key banned nothing is sent, and the error says when to come back."""

@@ -52,6 +52,7 @@ class BackendTests(SynchronousTestCase):
     def test_answered(self) -> None:
         """The name is added; the key, and what concerns the account, are left out."""
         given = [(b"A", b"1"), (b"B", b"xkey-canaryx"), (b"X-RateLimit-Reset", b"1")]
+        given += [(b"X-Chutes-Quota-Used", b"1"), (b"X-Chutes-RL-User", b"60")]
         expected = [(b"A", b"1"), (b"x-chutes-autopilot-backend", b"other")]
         self.assertEqual(_backend().answered(given), expected)
 
