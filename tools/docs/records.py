@@ -43,7 +43,8 @@ _MEANINGS: Final = {
     "attempts": "Upstream attempts.",
     "failovers": "Failed attempts in order: model, reason, status (null: no response), duration;"
     " `usage` and `cost_picodollars` too if their answers reported any.",
-    "status": "The status that the client got; null if it left first.",
+    "status": "The status that the client got, or the one in the error that ended a stream begun"
+    " before its answer; null if the client left first.",
     "snapshot_age_ms": "Age of the utilization data when the request came.",
     "catalog_age_ms": "Age of the catalog then.",
     "ttfb_ms": "Until the response was committed.",
