@@ -8,11 +8,12 @@ import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from unittest import SkipTest
 from uuid import uuid4
 
 from tests.process.serving import ServedTestCase
+from tests.sdk.private import SLOW_STUB
 from tests.sdk.recipes.table import RECIPES, RUN, By, Expected
 from tools.docs.blocks import RECIPES as PAGE
 from tools.docs.blocks import ROOT, Block, blocks_of
@@ -58,6 +59,9 @@ class Run:
 class RecipeTestCase(ServedTestCase):
     """Each block is run with the alias, and with a list whose first model fails."""
 
+    routers: ClassVar = {"router": {"KEEPALIVE_AFTER_MS": "1000"}}
+    stub_options: ClassVar = SLOW_STUB
+
     def setUp(self) -> None:
         """Prepare a folder in which JavaScript finds its packages, and two models for the list."""
         super().setUp()
@@ -101,11 +105,12 @@ class RecipeTestCase(ServedTestCase):
         self.assertEqual(done.returncode, 0, done.stdout)
         return done.stdout
 
-    def run_each(self, by: By, command: Iterable[str]) -> list[str]:
-        """Start a process for each run, and check its result."""
+    def run_each(self, by: By, command: Iterable[str], *, always: str = "") -> list[str]:
+        """Start a process for each run, and check its result; `always`: what each call gets."""
         said = []
         for run in self.prepare(by):
-            self.stub.script(self.models[1], run.expected.plays)
+            plays = () if always else run.expected.plays
+            self.stub.script(self.models[1], plays, then=always or "ok")
             self._settle(run)
             said.append(self.start((*command, str(run.path)), CHUTES_API_KEY=run.key))
             self.check(run, said[-1])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+from tests.rigs.smoke.client import Exchange, post_head
 from tests.sdk.recipes.cases import RecipeTestCase, require
 from tests.sdk.recipes.table import By
 from tests.sdk.recipes.test_recipes import SHELL
@@ -26,7 +29,29 @@ class ProgramTests(RecipeTestCase):
         """Aider, if it is installed."""
         self.run_program(By.AIDER)
 
+    def test_codex_comments(self) -> None:
+        """Comments before an answer change nothing for Codex CLI."""
+        self.run_commented(By.CODEX)
+
+    def test_opencode_comments(self) -> None:
+        """Nor for OpenCode."""
+        self.run_commented(By.OPENCODE)
+
+    def test_claude_code_comments(self) -> None:
+        """Nor for Claude Code."""
+        self.run_commented(By.CLAUDE)
+
     def run_program(self, by: By) -> None:
         """Run the blocks for a program."""
         require(by)
         self.run_each(by, SHELL)
+
+    def run_commented(self, by: By) -> None:
+        """Run them with a model so slow that each of its streams begins with a comment."""
+        require(by)
+        self.run_each(by, SHELL, always="slow-head")
+        asked = {"model": self.models[1], "stream": True, "messages": []}
+        body = json.dumps(asked).encode()
+        head = post_head("/v1/chat/completions", [("Content-Length", str(len(body)))])
+        reply = Exchange(self.served["router"].port, head + body).finish()
+        self.assertTrue(reply.body.startswith(b": keep-alive\n\n"), reply.body[:200])
