@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from autopilot.http import immediate_write
-from autopilot.http.tls import TLS
+from autopilot.http.tls import TLS, new_buffer
 
 _HTTP = b"http/1.1"
 # Forward secrecy and authenticated encryption for TLS 1.2; those of 1.3 have both (RFC 9325 §4.2).
@@ -122,3 +122,4 @@ class TLSServerFactory(TLSMemoryBIOFactory):
         self, certificate: ServerCertificate, wrapped: IProtocolFactory, clock: IReactorTime
     ) -> None:
         super().__init__(certificate, False, wrapped, clock)
+        self.buffer = new_buffer()

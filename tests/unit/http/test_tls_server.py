@@ -6,6 +6,7 @@ import ssl
 import warnings
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import trustme
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -14,6 +15,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.http.tls import TLS
 from autopilot.http.tls_server import CertificateError, ServerCertificate, TLSServerFactory
 
 
@@ -164,6 +166,15 @@ class ServerTests(SynchronousTestCase):
             while len(got) < len(data):
                 got += client.tls.read(1 << 20)
             self.assertEqual(got, data)
+
+    def test_straight(self) -> None:
+        """Whole records are read and written without Twisted's exceptions for "no more data"."""
+        client = self.client()
+        client.shake_hands()
+        with patch.object(TLS, "_flushReceiveBIO") as read, patch.object(TLS, "_write") as write:
+            self.assertEqual(client.says(b"hello"), b"hello")
+        read.assert_not_called()
+        write.assert_not_called()
 
     def test_replaced(self) -> None:
         """After a load later connections get the new certificate; open ones stay as they are."""
