@@ -23,7 +23,7 @@ LEAVING = (Input.CLIENT_GONE, Input.SHUT_DOWN)
 
 Table = Mapping[State, Mapping[Input, Transition]]
 
-_WIDTH, _HEIGHT = 1000, 912
+_WIDTH, _HEIGHT = 1000, 944
 _LINE = 15
 
 

@@ -130,6 +130,11 @@ class Metrics:
         self._failovers = Counter(
             "chutes_autopilot_failover_reason_total", "Failed attempts, by reason.", "reason"
         )
+        self._hedged = Counter(
+            "chutes_autopilot_hedged_requests_total",
+            "Second attempts beside a slow first one, by whether they took its place.",
+            "outcome",
+        )
         self._first_byte = Histogram(
             "chutes_autopilot_time_to_first_byte_seconds",
             "Seconds from the complete request to the first byte of its response.",
@@ -190,6 +195,7 @@ class Metrics:
             self._selection,
             self._broken,
             self._failovers,
+            self._hedged,
             self._first_byte,
             self._duration,
             self._attempts,
@@ -263,12 +269,16 @@ class Metrics:
         )
         measured.labels("utilization").set_function(gauges.measured_age)
 
-    def request(self, record: RequestRecord, known_models: Container[str]) -> None:
+    def request(  # noqa: C901  a call costs every request
+        self, record: RequestRecord, known_models: Container[str]
+    ) -> None:
         """Count one finished request."""
         status, outcome = record.status or 0, record.outcome
         self._ends.values[record.endpoint, record.mode, status, record.code or "none", outcome] += 1
         if record.failovers:
             self._count_failed(record.failovers, known_models)
+        if record.hedged is not None:
+            self._hedged.values[record.hedged,] += 1
         if record.usage is not None:
             self._use(record, record.usage, known_models)
         if status and record.model is not None and outcome not in OWN_ERRORS:

@@ -109,6 +109,7 @@ class RequestRecord(Struct, frozen=True, gc=False):
     ``waited_ms``: how long it waited for ``EDGE_RATE``; None if it did not.
     ``backend``: the name of the other service of ``FALLBACKS_FILE`` that has ``model``; None if
     that is the platform's.
+    ``hedged``: how a second attempt beside the first ended, ``won`` or ``lost``; None without one.
     """
 
     req_id: str
@@ -139,6 +140,7 @@ class RequestRecord(Struct, frozen=True, gc=False):
     instance: str | None = None
     waited_ms: float | None = None
     backend: str | None = None
+    hedged: str | None = None
 
 
 def milliseconds(seconds: float) -> float:

@@ -51,6 +51,8 @@ class RelayConfig:
     ``governed``: the dialects whose calls the account's governor counts, for the first of which a
     request waits up to ``pace`` seconds.
     ``backends``: the other services to which requests may go, by name.
+    ``hedge_after``: a stream whose first content takes that many times as long as usual gets a
+    second attempt beside the first; 0: none does.
     ``of_routes``: the configurations of the routes that have time-outs of their own.
     """
 
@@ -68,6 +70,7 @@ class RelayConfig:
     asks_usage: bool = False
     governed: frozenset[Dialect] = frozenset()
     pace: float = 0.0
+    hedge_after: float = 0.0
     attest_timeout: float = 20.0
     max_instances: int = 3
     backends: Mapping[str, Backend] = field(default_factory=dict)

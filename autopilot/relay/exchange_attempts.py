@@ -54,6 +54,14 @@ class ExchangeAttempts(ExchangeBase, has_steps=False):
         """End at the total deadline."""
 
     @abstractmethod
+    def _watch(self, now: float) -> None:
+        """Set the time at which the first attempt gets another beside it."""
+
+    @abstractmethod
+    def _go_on_with_rival(self) -> State:
+        """Let the second attempt take the place of the first."""
+
+    @abstractmethod
     def _refuse(self, error: RouterError, now: float) -> State:
         """Respond with an error of the router."""
 
@@ -72,7 +80,10 @@ class ExchangeAttempts(ExchangeBase, has_steps=False):
         else:  # the usual case without a call
             is_usual = not (plan.added or plan.resorted)
             self._why = WHY_BY_MODE[plan.mode] if is_usual else plan.why(candidate)
-        return self._begin(candidate, now)
+        state = self._begin(candidate, now)
+        if config.hedge_after:
+            self._watch(now)
+        return state
 
     # -- the silence before an answer
 
@@ -167,6 +178,8 @@ class ExchangeAttempts(ExchangeBase, has_steps=False):
 
         A token may have come since the attempt began.
         """
+        if self._hedge is not None and self._hedge.rival is not None:
+            return False
         if self._paced is not None and not self._exhausted:
             if (self._config.backends and self._candidates.next_elsewhere) or self._paced.draw():
                 attempt.last = False
@@ -184,6 +197,8 @@ class ExchangeAttempts(ExchangeBase, has_steps=False):
         if now >= self._total_due:  # its timer may expire in the same turn as another
             return self._run_out(now)
         self._current.drop_call()
+        if self._hedge is not None and self._hedge.rival is not None:
+            return self._go_on_with_rival()
         cooling = self._shared.tables.breaker.cooling(self._client(), now)
         candidate = self._candidates.take(cooling)
         if (
@@ -206,6 +221,8 @@ class ExchangeAttempts(ExchangeBase, has_steps=False):
             self._free_held(self.attempt)
         model, last, tables = candidate.model, self._candidates.exhausted, self._shared.tables
         timeouts, allowance = self._config.timeouts, inf
+        if self._hedge is not None and self._hedge.rival is not None:
+            last = False  # the second attempt is still to be turned to
         if self._paced is not None:
             last = last or not (self._paced.may_follow() or self._leads_elsewhere())
         if not last:

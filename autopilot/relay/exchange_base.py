@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from autopilot.relay.bridge import BridgedResponse
     from autopilot.relay.config import RelayConfig
     from autopilot.relay.downstream import ClientRequest, Downstream
+    from autopilot.relay.hedge import Hedge
     from autopilot.relay.pacing import PacedCalls, Pacing
     from autopilot.relay.response_head import DateField
     from autopilot.relay.stream import Stream
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from autopilot.routing.why import Affinity, AffinityWhy, Why
     from autopilot.state.affinity import AffinityKey
     from autopilot.state.circuit_breaker import Client
+    from autopilot.state.hedging import HedgeBudget
     from autopilot.state.key_use import KeyUse
     from autopilot.state.tables import StateTables
     from autopilot.upstream.pool import Pool
@@ -63,6 +65,7 @@ class Collaborators:
     ``client`` returns the hash of a request's client. An exchange calls ``released`` when it ends.
     It calls ``limited`` with what an upstream states of the client's limits, and asks ``pacing``
     before each call of a dialect that is governed. Its deadlines are those of ``clock``.
+    ``hedges`` limits how many have a second attempt beside the first.
     """
 
     seconds: Callable[[], float]
@@ -75,6 +78,7 @@ class Collaborators:
     date: DateField
     limited: Limited
     clock: IReactorTime
+    hedges: HedgeBudget
     pacing: Pacing | None = None
 
 
@@ -104,6 +108,7 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         "_filter",
         "_first_byte_at",
         "_given_up",
+        "_hedge",
         "_key",
         "_model",
         "_paced",
@@ -174,6 +179,7 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         self._paced: PacedCalls | None = None
         self._silence = parsed.keep_alive
         self._bridge: BridgedResponse | None = None
+        self._hedge: Hedge | None = None
         self._waited_ms: float | None = None
         self._stream: Stream | None = None
         self._filter: UsageFilter | None = None
@@ -254,6 +260,7 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
                 self._answered_by,
                 self._waited_ms,
                 self._backend_name() if self._config.backends else None,
+                None if (hedge := self._hedge) is None else hedge.outcome,
             )
             if use is not None:
                 self._spend(use, record)
@@ -270,6 +277,7 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
                 self._request.use.end()
             if (
                 self._bridge is not None
+                or self._hedge is not None
                 or self._paced is not None
                 or self._request.lease is not None
             ):
@@ -286,11 +294,11 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
     def _end_calls(self) -> None:
         """Give back the key of the platform that was lent, and make no further call with it.
 
-        Nor is any silence bridged any more.
+        Nor is any silence bridged, or a second attempt begun.
         """
         if self._request.lease is not None:
             self._request.lease.end()
-        for each in (self._bridge, self._paced):
+        for each in (self._bridge, self._hedge, self._paced):
             try:
                 if each is not None:
                     each.close()
@@ -328,6 +336,8 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
     def _drop_call(self) -> None:
         if self._bridge is not None:
             self._bridge.close()
+        if self._hedge is not None:
+            self._hedge.close()
         if self.attempt is not None:
             self.attempt.drop_call()
 

@@ -22,7 +22,7 @@ from autopilot.relay.attempt import Attempt
 from autopilot.relay.body_kind import BodyKind
 from autopilot.relay.bridge import NO_STREAM, response_event
 from autopilot.relay.errors import BREAKS, NO_ANSWERS, OUT_OF_TIME, SHUTTING_DOWN, given_up
-from autopilot.relay.exchange_attempts import ExchangeAttempts
+from autopilot.relay.exchange_hedge import ExchangeHedge
 from autopilot.relay.exchange_states import Input, State
 from autopilot.relay.key_mask import KeyMask
 from autopilot.relay.meaning import Meaning
@@ -55,7 +55,7 @@ _COMPLETED = Outcome.COMPLETED
 _JSON, _CONTENT = BodyKind.JSON, Meaning.CONTENT
 
 
-class ExchangeEnds(ExchangeAttempts, has_steps=False):
+class ExchangeEnds(ExchangeHedge, has_steps=False):
     """The steps that respond to the client, and those after commit."""
 
     __slots__ = ()
@@ -183,7 +183,7 @@ class ExchangeEnds(ExchangeAttempts, has_steps=False):
         self._responded = True
         return self._conclude(Outcome.RELAYED_ERROR, now, len(event))
 
-    def _committed_head(
+    def _committed_head(  # noqa: C901  a call costs every response
         self,
         attempt: Attempt,
         head: ResponseHead,
@@ -192,6 +192,8 @@ class ExchangeEnds(ExchangeAttempts, has_steps=False):
         cost: int | None = None,
     ) -> CommittedHead:
         """Return the head for the client, and note the commit; ``cost`` is that of the answer."""
+        if self._hedge is not None:
+            self._hedge.close()
         model, status = attempt.candidate.model, head.status
         self._model, self._status, self._first_byte_at = model, status, now
         if self._given_up and 200 <= status < 300:

@@ -53,6 +53,9 @@ class Input(StrEnum):
     CLIENT_GONE = "client_gone"
     SHUT_DOWN = "shut_down"
     KEEP_ALIVE = "keep_alive"
+    HEDGE = "hedge"
+    OVERTAKEN = "overtaken"
+    RIVAL_LOST = "rival_lost"
     STREAM_OVER = "stream_over"
 
 
@@ -84,6 +87,22 @@ def _waiting(state: State) -> Mapping[Input, Transition]:
     return {**_LEAVING, Input.KEEP_ALIVE: Transition("keep_alive", frozenset({state}))}
 
 
+def _hedged(state: State) -> Mapping[Input, Transition]:
+    """Return the rows of a state in which a second attempt may run beside the first.
+
+    ``HEDGE`` begins it, and the state stays that of the first. Then it has content first, or is
+    lost, after which the first may be the last one and commit to what it holds.
+    """
+    stays = frozenset({state})
+    return {
+        Input.HEDGE: Transition("begin_hedge", stays),
+        Input.OVERTAKEN: Transition("overtake", frozenset({State.ATTEMPTING, state})),
+        Input.RIVAL_LOST: Transition("lose_rival", stays | _COMMITS.get(state, frozenset())),
+    }
+
+
+_COMMITS = {State.HOLDING: _STREAMING_OR_OVER}
+
 TRANSITIONS: Table = {
     State.PLANNED: {
         Input.START: Transition(
@@ -100,6 +119,7 @@ TRANSITIONS: Table = {
         Input.HEAD: Transition("judge_head", _DECIDED | {State.READING, State.HOLDING}),
         Input.BROKEN: Transition("judge_error", _DECIDED),
         Input.EXPIRED: Transition("expire", _DECIDED),
+        **_hedged(State.ATTEMPTING),
         **_waiting(State.ATTEMPTING),
     },
     State.READING: {
@@ -107,6 +127,7 @@ TRANSITIONS: Table = {
         Input.END: Transition("read_end", _DECIDED),
         Input.BROKEN: Transition("read_error", _DECIDED),
         Input.EXPIRED: Transition("expire", _DECIDED),
+        **_hedged(State.READING),
         **_waiting(State.READING),
     },
     State.HOLDING: {
@@ -114,10 +135,12 @@ TRANSITIONS: Table = {
         Input.END: Transition("hold_end", _DECIDED),
         Input.BROKEN: Transition("judge_error", _DECIDED),
         Input.EXPIRED: Transition("expire", _DECIDED | {State.HOLDING}),
+        **_hedged(State.HOLDING),
         **_waiting(State.HOLDING),
     },
     State.PAUSING: {
         Input.EXPIRED: Transition("resume", frozenset({State.ATTEMPTING, State.OVER})),
+        **_hedged(State.PAUSING),
         **_waiting(State.PAUSING),
     },
     State.STREAMING: {
@@ -135,10 +158,14 @@ TRANSITIONS: Table = {
 _SEALED_FIRST = {State.ATTEMPTING: frozenset({State.SEALING}), State.PAUSING: frozenset[State]()}
 
 
+_NOT_PRIVATE = frozenset({Input.KEEP_ALIVE, Input.HEDGE, Input.OVERTAKEN, Input.RIVAL_LOST})
+
+
 def _of_private(rows: Mapping[Input, Transition]) -> dict[Input, Transition]:
     """Return the rows of a state for private exchanges.
 
-    The head of a private answer says that it is one, so that none is written before it.
+    The head of a private answer says that it is one, so that none is written before it. Each of
+    their attempts is sealed, so that none runs beside another.
     """
     return {
         given: Transition(
@@ -146,7 +173,7 @@ def _of_private(rows: Mapping[Input, Transition]) -> dict[Input, Transition]:
             frozenset[State]().union(*(_SEALED_FIRST.get(each, {each}) for each in row.to)),
         )
         for given, row in rows.items()
-        if given is not Input.KEEP_ALIVE
+        if given not in _NOT_PRIVATE
     }
 
 

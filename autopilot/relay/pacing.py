@@ -95,6 +95,10 @@ class PacedCalls:
         """Return whether a call could be made now after the one whose token is drawn."""
         return self._governor.may_follow(self._permit)
 
+    def has_plenty(self) -> bool:
+        """Return whether the key is far from its limit, so that a call may be spent on speed."""
+        return self._governor.has_plenty(self._permit.account.key)
+
     def draw(self) -> bool:
         """Return whether the next call may be made; its token is drawn once, until it is sent."""
         if not self._drawn:

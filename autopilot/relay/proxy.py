@@ -48,6 +48,7 @@ from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import DIRECT, GIVEN, ROUTE, Order, Selector
 from autopilot.routing.snapshot import Snapshot
 from autopilot.routing.why import GONE, OFF, AffinityWhy
+from autopilot.state.hedging import HedgeBudget
 from autopilot.state.key_use import KeyUse
 from autopilot.state.tables import StateTables
 from autopilot.upstream.backend import PATHS
@@ -219,6 +220,7 @@ class Proxy:
             DateField(wall_clock),
             limited,
             clock,
+            HedgeBudget(),
             None if governor is None else Pacing(governor, self._upstream_key, self._conversation),
         )
         # A count of tokens generates nothing, so it must not change what is known of its model.

@@ -44,6 +44,13 @@ class CandidateQueue(Struct, eq=False):
             return False
         return bool(self._resort) or any(each.origin is not None for each in self._left)
 
+    def following(self, cooling: frozenset[str]) -> Candidate:
+        """Return the candidate that `take` would return."""
+        left, resort = self._left, self._resort
+        if resort and (not left or (self._taken and self._attempts_left <= len(resort))):
+            return resort[0]
+        return pick(left, cooling)
+
     def leave_platform(self) -> bool:
         """Keep the candidates of other services only, if there is one to try; return whether."""
         if not self.leads_elsewhere:

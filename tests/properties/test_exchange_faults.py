@@ -21,12 +21,15 @@ from autopilot.relay import (
     exchange,
     exchange_attempts,
     exchange_ends,
+    exchange_hedge,
     stream,
 )
 from autopilot.relay.bridge import COMMENT, BridgedResponse
 from autopilot.relay.exchange import Exchange
+from autopilot.relay.hedge import Hedge, Rival
 from autopilot.routing import retry_policy
 from autopilot.routing.commit import Commit
+from autopilot.state.hedging import HedgeBudget
 from autopilot.state.tables import StateTables
 from autopilot.upstream.pool import Pool
 from tests.unit.relay.downstreams import RecordingDownstream
@@ -72,6 +75,10 @@ _PLACES: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (exchange_ends, ("response_event",)),
     (bridge, ("refusal_event", "failure_event", "error_text")),
     (BridgedResponse, ("begin", "comment", "relay", "close", "refuse", "whole", "commit")),
+    (exchange_hedge, ("Hedge", "Rival")),
+    (Hedge, ("begin", "take_rival", "drop_rival", "close")),
+    (Rival, ("abort",)),
+    (HedgeBudget, ("request", "draw")),
     (RecordingDownstream, ("whole", "commit", "write", "finish", "cut", "produce", "announce")),
     (Exchange, ("_conclude", "_commit", "_begin", "_send", "_fail", "_refuse")),
 )
@@ -109,6 +116,14 @@ def _says(*data: bytes) -> Script:
     return says
 
 
+def _first_says(*data: bytes) -> Script:
+    def says(case: RouterTestCase, client: Client) -> None:
+        if case.upstreams.wires and case.upstreams.wires[0].alive:
+            case.upstreams.wires[0].says(*data)
+
+    return says
+
+
 def _resets(case: RouterTestCase, client: Client) -> None:
     if case.upstreams.wires and case.wire.alive:
         case.wire.resets()
@@ -128,6 +143,8 @@ _EVENTS: tuple[Script, ...] = (
     _says(head(429, JSON), chunk(b'{"detail":')),
     _says(head(), chunk(ROLE)),
     _says(head(), chunk(TOKEN)),
+    _first_says(head(), chunk(TOKEN)),
+    _first_says(whole(503, b"")),
     _says(chunk(TOKEN + b"\r\n\r\n")),
     _says(chunk(b'{"error":{"message":"x"}}\n')),
     _says(chunk(STOP + DONE), chunk(b"")),
@@ -144,6 +161,7 @@ class FaultTests(SynchronousTestCase):
         commit_at=st.sampled_from(Commit),
         connects=st.booleans(),
         bridged=st.booleans(),
+        hedged=st.booleans(),
     )
     @settings(max_examples=400, deadline=None)
     def test_anything_may_raise(
@@ -154,6 +172,7 @@ class FaultTests(SynchronousTestCase):
         commit_at: Commit,
         connects: bool,
         bridged: bool,
+        hedged: bool,
     ) -> None:
         """For every fault there is one record, an honest end, and no leak."""
         case = RouterTestCase("finish")
@@ -161,6 +180,8 @@ class FaultTests(SynchronousTestCase):
         fuse = Fuse(at)
         case.build(commit=commit_at)
         case.upstreams.refusing = not connects
+        if hedged:
+            case.hedging(0.3)
         with _wired(fuse):
             client = case.ask(ALIAS, *([EACH] if bridged else []), stream=stream)
             for event in script:

@@ -66,6 +66,7 @@ _RECORD: Final = {
     "instance": "str | None",
     "waited_ms": "float | None",
     "backend": "str | None",
+    "hedged": "str | None",
 }
 _ATTRIBUTES: Final = (
     "followers",

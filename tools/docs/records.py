@@ -74,6 +74,8 @@ _MEANINGS: Final = {
     " or refused; null if it did not.",
     "backend": "The name of the [other service](fallbacks.md) that has the model; null if it is the"
     " platform's.",
+    "hedged": "How a [second attempt](how-it-decides.md#hedging) beside a slow first one ended:"
+    " `won`, if it took its place, or `lost`; null without one.",
 }
 
 _WHYS: Final = {

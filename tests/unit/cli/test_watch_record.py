@@ -38,6 +38,7 @@ _NOT_READ = (
     "instance",
     "waited_ms",
     "backend",
+    "hedged",
 )
 
 

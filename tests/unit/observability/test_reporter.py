@@ -111,6 +111,7 @@ class ReporterTests(SynchronousTestCase):
                 "instance": None,
                 "waited_ms": None,
                 "backend": None,
+                "hedged": None,
             },
         )
         (event,) = self.report(refused())
@@ -172,5 +173,6 @@ class ReporterTests(SynchronousTestCase):
                 "instance",
                 "waited_ms",
                 "backend",
+                "hedged",
             },
         )

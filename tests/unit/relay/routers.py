@@ -185,6 +185,17 @@ class RouterTestCase(SynchronousTestCase):
             governor=self.governor,
         )
 
+    def hedging(self, usual: float, requests: int = 19) -> None:
+        """Hedge after three times the usual time, with enough requests before for one."""
+        self.config = replace(self.config, hedge_after=3.0)
+        self.proxy.configure(self.config)
+        now = self.clock.seconds()
+        for model in ("a", "b", "c"):
+            for _ in range(20):
+                self.tables.latency.started(model, usual, now)
+        for _ in range(requests):
+            self.proxy._shared.hedges.request(now)
+
     def private_exchanges(self) -> PrivateExchanges | None:
         """Return the source of private exchanges; by default there is none."""
         return None

@@ -1,7 +1,8 @@
 """Events in any order: whatever happens, and whenever, an exchange keeps its promises.
 
-At most one upstream attempt is alive; nothing reaches the client before the commit and nothing is
-retried after it; in the end there is one record, and everything is released.
+At most one upstream attempt is alive, or two with hedging; nothing but comments reaches the client
+before the commit, and nothing is retried after it; in the end there is one record, and everything
+is released.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class ExchangeMachine(RuleBasedStateMachine):
         stream=st.booleans(),
         warm=st.booleans(),
         bridged=st.booleans(),
+        hedged=st.booleans(),
     )
     def begin(
         self,
@@ -61,14 +63,18 @@ class ExchangeMachine(RuleBasedStateMachine):
         stream: bool,
         warm: bool,
         bridged: bool,
+        hedged: bool,
     ) -> None:
-        """Ask, perhaps with an idle connection in the pool, or for silence to be bridged."""
+        """Ask, perhaps with an idle connection in the pool, silence bridged, or hedging."""
         self.router = RouterTestCase("finish")  # for its set-up and its checks
         self.router.setUp()
         self.router.build(policy=policy, commit=commit, max_attempts=4)
         if warm:
             self.router.ask("a", stream=False)
             self.router.wire.says(whole(200, b"{}"))
+        if hedged:
+            self.router.hedging(0.1)
+        self.most = 2 if hedged else 1
         self.before = len(self.router.records)
         self.client = self.router.ask(model, *([EACH] if bridged else []), stream=stream)
         self.tries_at_commit: int | None = None
@@ -82,10 +88,10 @@ class ExchangeMachine(RuleBasedStateMachine):
         return len(self.router.records) > self.before
 
     @precondition(lambda self: bool(self._wires))
-    @rule(piece=st.sampled_from(_PIECES))
-    def upstream_says(self, piece: bytes) -> None:
-        """The upstream sends something."""
-        self._wires[-1].says(piece)
+    @rule(piece=st.sampled_from(_PIECES), first=st.booleans())
+    def upstream_says(self, piece: bytes, first: bool) -> None:
+        """An upstream sends something."""
+        self._wires[0 if first else -1].says(piece)
 
     @precondition(lambda self: bool(self._wires))
     @rule(politely=st.booleans())
@@ -137,11 +143,14 @@ class ExchangeMachine(RuleBasedStateMachine):
 
     @invariant()
     def one_attempt(self) -> None:
-        """At most one upstream attempt is alive, idle connections apart; none once it is over."""
+        """One upstream attempt is alive, or two with hedging, idle connections apart.
+
+        None is once the exchange is over, and one at most after commit.
+        """
         pool = self.router.pool
         busy = sum(connection._call is not None for connection in pool._open)
         alive = busy + len(self.router.upstreams.waiting)
-        assert alive <= (0 if self._over else 1)
+        assert alive <= (0 if self._over else 1 if self._streaming else self.most)
 
     @invariant()
     def commit_is_final(self) -> None:

@@ -1,0 +1,142 @@
+"""The second attempt of an exchange beside its first, whose model is slower than usual.
+
+It uses up the next candidate. The first of the two to have content takes the exchange on; the other
+one's connection is closed in the same turn, and that is no failure of its model.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from math import inf
+from typing import TYPE_CHECKING
+
+from autopilot.http.dialect import COUNT_TOKENS
+from autopilot.http.headers import field_lines, sent_up
+from autopilot.http.timers import Deadline
+from autopilot.relay.exchange_attempts import ExchangeAttempts
+from autopilot.relay.exchange_states import Input, State
+from autopilot.relay.hedge import Hedge, Rival
+from autopilot.upstream.types import UpstreamCall
+
+if TYPE_CHECKING:
+    from autopilot.relay.attempt import Attempt
+
+
+class ExchangeHedge(ExchangeAttempts, has_steps=False):
+    """The steps of a second attempt.
+
+    It is the platform's, as the first is: the keys of other services pay for no race.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    def _wait_longer(self, attempt: Attempt, now: float) -> State:
+        """Give an attempt the full time, as no candidate is left."""
+
+    def _watch(self, now: float) -> None:
+        """Count the request, and set the time at which its first attempt gets a rival.
+
+        That is a multiple of what its model usually takes, if that is known.
+        """
+        config, shared = self._config, self._shared
+        shared.hedges.request(now)
+        attempt = self._current
+        if (
+            not self._streams
+            or self._private
+            or attempt.last
+            or self._hedge is not None
+            or attempt.candidate.origin is not None
+            or self._request.path == COUNT_TOKENS
+        ):
+            return
+        p95 = shared.tables.latency.p95(attempt.candidate.model)
+        if p95 is not None:
+            deadline = Deadline(shared.clock, self._hedge_due)
+            self._hedge = Hedge(deadline, now + config.hedge_after * p95)
+
+    def _hedge_due(self) -> None:
+        self.take(Input.HEDGE, None)
+
+    def _begin_hedge(self, now: float) -> State:
+        """Send the request to the next candidate as well, if the share of hedges allows it."""
+        attempt, paced, hedge = self._current, self._paced, self._hedge
+        assert hedge is not None
+        policy = attempt.commit_policy
+        cooling = self._shared.tables.breaker.cooling(self._client(), now)
+        if (
+            attempt.last
+            or self._attempts > 1
+            or self._candidates.exhausted
+            or self._candidates.following(cooling).origin is not None
+            or (policy is not None and policy.answered)
+            or self.state not in (State.ATTEMPTING, State.HOLDING)
+            or now >= self._total_due
+            or (paced is not None and not paced.has_plenty())
+            or not self._shared.hedges.draw(now)
+            or not self._may_call()
+        ):
+            return self.state
+        candidate = self._candidates.take(cooling)
+        rival = Rival(self, candidate, self._request.dialect, now)
+        hedge.begin(rival)
+        self._attempts += 1
+        if paced is not None:
+            paced.sent()
+        lines = self._request.headers.upstream
+        if self._trace is not None:
+            lines = field_lines(self._trace.inject(sent_up(self._request.headers.fields)))
+        pieces = self._body.template.pieces(candidate.sent or candidate.model)
+        target = self._target
+        call = UpstreamCall(target.request(self._request.query, lines, pieces), rival)
+        rival.call = call
+        self._shared.pool.dispatch(
+            target.origin, call, fresh=False, timeout=self._config.timeouts.connect
+        )
+        return self.state
+
+    def _overtake(self, now: float, rival: Rival) -> State:
+        """Go on with the second attempt, which has content first."""
+        hedge = self._hedge
+        if hedge is None or hedge.rival is not rival:
+            return self.state
+        return self._go_on_with_rival()
+
+    def _go_on_with_rival(self) -> State:
+        """Let the second attempt take the place of the first, whose call is dropped."""
+        hedge = self._hedge
+        assert hedge is not None
+        before, rival = self._current, hedge.take_rival()
+        before.drop_call()
+        self._free_held(before)
+        last = self._candidates.exhausted
+        if self._paced is not None:
+            last = last or not (self._paced.may_follow() or self._leads_elsewhere())
+        allowance = inf if last else self._config.timeouts.failover_after
+        candidate = rival.candidate
+        attempt = self._attempt_type(self, candidate, last, rival.started, allowance)
+        self.attempt, self._model = attempt, candidate.model
+        self._why = self._plan.why(candidate)
+        if self._trace is not None:
+            self._trace.attempting(candidate.model)
+        call = attempt.call = rival.call
+        assert call is not None
+        call.handler = attempt
+        self._arm(attempt)
+        for given, details in rival.events:  # they are taken after this step
+            self.take(given, attempt, *details)
+        return State.ATTEMPTING
+
+    def _lose_rival(self, now: float, rival: Rival) -> State:
+        """Go on with the first attempt alone, which may be the last one now."""
+        hedge, attempt = self._hedge, self._current
+        if hedge is None or hedge.rival is not rival:
+            return self.state
+        if self._paced is not None and rival.response is not None:
+            self._paced.answered(rival.response, rival.opening)
+        hedge.drop_rival()
+        if self.state is State.PAUSING or not self._candidates.exhausted:
+            return self.state
+        attempt.last = True
+        return self._wait_longer(attempt, now)

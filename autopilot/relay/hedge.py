@@ -1,0 +1,150 @@
+"""A second attempt beside an exchange's first, of which the first content wins (contract §6).
+
+The exchange's state is that of its own attempt. The rival keeps what it receives until it has
+content; then it takes the place of that attempt, and the exchange receives its events.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from autopilot.relay.body_kind import CODED_OPENINGS, BodyKind, body_kind
+from autopilot.relay.commit import CommitDecision, FirstContent
+from autopilot.relay.exchange_states import Input
+
+if TYPE_CHECKING:
+    from autopilot.http.dialect import Dialect
+    from autopilot.http.response_parser import ResponseHead
+    from autopilot.http.timers import Deadline
+    from autopilot.relay.attempt import Attempt
+    from autopilot.routing.candidate import Candidate
+    from autopilot.upstream.types import UpstreamCall, UpstreamError
+
+
+class RivalOwner(Protocol):
+    """Receives the end of a race: the exchange."""
+
+    def take(self, given: Input, attempt: Attempt | None, *details: Any) -> None:
+        """Run the step for an input."""
+
+
+class Rival:
+    """A second attempt, and the handler of its response until it has content or is lost.
+
+    Only an event stream can win: anything else is left to the attempts of the exchange. Times are
+    clock times in seconds.
+    """
+
+    __slots__ = ("_owner", "_policy", "call", "candidate", "events", "response", "started")
+
+    def __init__(
+        self, owner: RivalOwner, candidate: Candidate, dialect: Dialect, started: float
+    ) -> None:
+        self._owner = owner
+        self._policy = FirstContent(dialect)
+        self.candidate = candidate
+        self.started = started
+        self.call: UpstreamCall | None = None
+        self.response: ResponseHead | None = None
+        self.events: list[tuple[Input, tuple[Any, ...]]] = []
+
+    def whole(self, head: ResponseHead, body: bytes) -> None:
+        """See `ResponseHandler`."""
+        self.response = head
+        self.events.append((Input.WHOLE, (head, body)))
+        if self._may_win(head, body):
+            self._judge(body, ends=True)
+        else:
+            self._lose()
+
+    def head(self, head: ResponseHead, body: bytes) -> None:
+        """See `ResponseHandler`."""
+        self.response = head
+        self.events.append((Input.HEAD, (head, body)))
+        if self._may_win(head, body):
+            self._judge(body)
+        else:
+            self._lose()
+
+    def body(self, data: bytes) -> None:
+        """See `ResponseHandler`."""
+        self.events.append((Input.BODY, (data,)))
+        self._judge(data)
+
+    def end(self, body: bytes) -> None:
+        """See `ResponseHandler`."""
+        self.events.append((Input.END, (body,)))
+        self._judge(body, ends=True)
+
+    def broken(self, error: UpstreamError) -> None:
+        """See `ResponseHandler`."""
+        self._lose()
+
+    @property
+    def opening(self) -> bytes:
+        """The bytes of the body that arrived with the head."""
+        return next((each[1] for _, each in self.events if len(each) > 1), b"")
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        call, self.call = self.call, None
+        if call is not None:
+            call.abort()
+
+    def _may_win(self, head: ResponseHead, body: bytes) -> bool:
+        if not 200 <= head.status < 300 or body.startswith(CODED_OPENINGS):
+            return False
+        return body_kind(head, stream=True) is BodyKind.STREAM
+
+    def _judge(self, data: bytes, *, ends: bool = False) -> None:
+        policy = self._policy
+        decision = policy.feed(data) if data else CommitDecision.HOLD
+        if decision is CommitDecision.HOLD and ends:
+            decision = policy.end()
+        if policy.answered:
+            self._owner.take(Input.OVERTAKEN, None, self)
+        elif decision is not CommitDecision.HOLD:
+            self._lose()
+
+    def _lose(self) -> None:
+        self._owner.take(Input.RIVAL_LOST, None, self)
+
+
+class Hedge:
+    """The race of one exchange: when it begins, and its second attempt from then on.
+
+    `close` it on every path. ``outcome`` is None until there was a second attempt.
+    """
+
+    __slots__ = ("_deadline", "outcome", "rival")
+
+    def __init__(self, deadline: Deadline, due: float) -> None:
+        self._deadline = deadline
+        self.rival: Rival | None = None
+        self.outcome: str | None = None
+        deadline.set_at(due)
+
+    def begin(self, rival: Rival) -> None:
+        """Race; the second attempt has lost unless it wins."""
+        self.rival, self.outcome = rival, LOST
+
+    def take_rival(self) -> Rival:
+        """Return the second attempt, which is the exchange's only one from now on."""
+        rival, self.rival, self.outcome = self.rival, None, WON
+        assert rival is not None
+        return rival
+
+    def drop_rival(self) -> None:
+        """End the second attempt: its connection is closed in this turn."""
+        rival, self.rival = self.rival, None
+        if rival is not None:
+            rival.abort()
+
+    def close(self) -> None:
+        """Begin no second attempt any more, and end one that has begun."""
+        self._deadline.close()
+        self.drop_rival()
+
+
+WON, LOST = "won", "lost"
+"""How a second attempt ended: it took the place of the first, or was dropped."""

@@ -1,0 +1,275 @@
+"""Second attempts beside the first of a slow model, of which the first content wins."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from autopilot.routing.commit import Commit
+from autopilot.state.edge_account import EdgeConfig
+from tests.unit.relay.routers import EACH, Client, RouterTestCase
+from tests.unit.relay.upstreams import DONE, JSON, ROLE, STOP, TOKEN, Wire, chunk, head, whole
+
+USUAL = 0.5
+"""How long the models take to their first content."""
+DUE = 3 * USUAL
+ANSWER = TOKEN + STOP + DONE
+OTHER = TOKEN.replace(b"hi", b"ho") + STOP + DONE
+
+
+class HedgeTestCase(RouterTestCase):
+    """A router that hedges after three times the usual time, with enough requests for one."""
+
+    def hedges(self, requests: int = 19, **settings: Any) -> None:
+        """Build the router, with what is known of its models."""
+        self.build(**settings)
+        self.hedging(USUAL, requests)
+
+    def hedged(self, model: str = "a,b,c", *fields: Any, **members: Any) -> Client:
+        """Ask for a stream whose first model is slow."""
+        client = self.ask(model, *fields, **members)
+        self.clock.advance(DUE - 0.01)
+        self.assertEqual(self.models, ["a"])
+        self.clock.advance(0.02)
+        self.assertEqual(self.models, ["a", "b"])
+        self.assertEqual(len(self.upstreams.alive), 2)
+        return client
+
+    @property
+    def both(self) -> tuple[Wire, Wire]:
+        """The connections of the first and the second attempt."""
+        first, second = self.upstreams.wires[-2:]
+        return first, second
+
+
+def streams(wire: Wire, answer: bytes = ANSWER) -> None:
+    """Answer with a whole stream."""
+    wire.says(head(), chunk(answer), chunk(b""))
+
+
+class RaceTests(HedgeTestCase):
+    """Which attempt goes on."""
+
+    def test_second_wins(self) -> None:
+        """The first one's connection is closed in the same turn, and its model has not failed."""
+        self.hedges()
+        client = self.hedged()
+        first, second = self.both
+        second.says(head(), chunk(ROLE))
+        self.assertFalse(first.aborted)
+        second.says(chunk(OTHER))
+        self.assertTrue(first.aborted)
+        self.assertEqual(client.down.body, ROLE + OTHER)
+        self.assertEqual(client.down.field(b"x-chutes-autopilot-selected"), b"b")
+        self.assertEqual(client.down.field(b"x-chutes-autopilot-attempts"), b"2")
+        record = self.record
+        self.assertEqual((record.model, record.outcome, record.failovers), ("b", "completed", ()))
+        self.assertEqual(record.hedged, "won")
+        self.assertEqual(self.tables.breaker.breakers, {})
+
+    def test_first_wins(self) -> None:
+        """The second one's connection is closed in the same turn."""
+        self.hedges()
+        client = self.hedged()
+        first, second = self.both
+        second.says(head(), chunk(ROLE))
+        first.says(head(), chunk(ROLE))
+        self.assertFalse(second.aborted)
+        first.says(chunk(TOKEN))
+        self.assertTrue(second.aborted)
+        first.says(chunk(STOP + DONE), chunk(b""))
+        self.assertEqual(client.down.body, ROLE + ANSWER)
+        self.assertEqual((self.record.model, self.record.attempts), ("a", 2))
+        self.assertEqual(self.record.hedged, "lost")
+
+    def test_whole(self) -> None:
+        """An answer in one read wins as well."""
+        self.hedges()
+        client = self.hedged()
+        self.both[1].says(whole(200, OTHER, b"text/event-stream"))
+        self.assertEqual((client.down.body, self.both[0].aborted), (OTHER, True))
+
+    def test_first_fails(self) -> None:
+        """If the first one fails, the second is what there is to turn to, as far as it is."""
+        for fails in (
+            lambda wire: wire.says(whole(503, b"", JSON)),
+            lambda wire: wire.resets(),
+            lambda wire: wire.says(head(), chunk(b'data: {"error":{"code":500}}\n\n')),
+            lambda wire: self.clock.advance(11),
+        ):
+            self.hedges()
+            client = self.hedged()
+            first, second = self.both
+            second.says(head(), chunk(ROLE))
+            fails(first)
+            self.assertEqual(self.models, ["a", "b"])
+            second.says(chunk(OTHER))
+            self.assertEqual(client.down.body, ROLE + OTHER)
+            self.assertEqual(len(self.record.failovers), 1)
+
+    def test_both_fail(self) -> None:
+        """Then the next candidate is tried, and the last response relayed."""
+        self.hedges()
+        client = self.hedged()
+        first, second = self.both
+        first.says(whole(503, b"", JSON))
+        second.says(whole(503, b"", JSON))
+        self.assertEqual(self.models, ["a", "b", "c"])
+        self.wire.says(whole(503, b"", JSON))
+        self.assertEqual((client.down.status, self.record.attempts), (503, 3))
+
+    def test_second_is_lost(self) -> None:
+        """A second attempt without an answer is dropped, and is no failure of its model."""
+        for says in (
+            whole(503, b"", JSON),
+            whole(200, b"{}", JSON),
+            head(429, b"text/html"),
+            head(200, b"text/html") + chunk(b"x"),
+            head() + chunk(DONE),
+            head() + chunk(ROLE) + chunk(b""),
+            b"junk\r\n\r\n",
+        ):
+            self.hedges()
+            client = self.hedged()
+            first, second = self.both
+            second.says(says)
+            self.assertEqual(self.models, ["a", "b"])
+            streams(first)
+            self.assertEqual(client.down.body, ANSWER, says)
+            self.assertEqual(self.record.failovers, ())
+            self.assertEqual(self.tables.breaker.breakers, {})
+
+    def test_first_is_the_last(self) -> None:
+        """When the second is lost and nothing is left, the first has the full time."""
+        self.hedges()
+        client = self.hedged("a,b")
+        first, second = self.both
+        first.says(head(), chunk(ROLE))
+        self.assertEqual(client.down.body, b"")
+        second.resets()
+        self.assertEqual(client.down.body, ROLE)  # without another candidate the first byte counts
+        self.clock.advance(30)
+        first.says(chunk(ANSWER), chunk(b""))
+        self.assertEqual(client.down.body, ROLE + ANSWER)
+        self.hedges()
+        client = self.hedged("a,b")
+        self.both[1].resets()
+        self.clock.advance(30)
+        streams(self.both[0])
+        self.assertEqual(client.down.body, ANSWER)
+
+    def test_pause_of_the_first(self) -> None:
+        """While the first one waits for its second try, the second may win, or be lost."""
+        again = whole(429, b'{"error":{}}', JSON, b"Retry-After: 3")
+        self.hedges()
+        client = self.hedged()
+        first, second = self.both
+        first.says(again)
+        streams(second, OTHER)
+        self.assertEqual(client.down.body, OTHER)
+        self.hedges()
+        client = self.hedged("a,b")
+        first, second = self.both
+        first.says(again)
+        second.resets()
+        self.clock.advance(3)
+        self.assertEqual(self.models, ["a", "a", "b"])  # by connection; the first was kept
+        streams(first)
+        self.assertEqual(client.down.body, ANSWER)
+
+    def test_complete(self) -> None:
+        """With `complete` the first content decides which attempt is held until its end."""
+        self.hedges(commit=Commit.COMPLETE)
+        client = self.hedged()
+        first, second = self.both
+        second.says(head(), chunk(TOKEN))
+        self.assertTrue(first.aborted)
+        self.assertEqual(client.down.body, b"")
+        second.says(chunk(STOP + DONE), chunk(b""))
+        self.assertEqual(client.down.body, ANSWER)
+
+    def test_bridged(self) -> None:
+        """A stream that has begun is hedged as any other."""
+        self.hedges()
+        client = self.hedged("a,b,c", EACH)
+        streams(self.both[1], OTHER)
+        self.assertTrue(client.down.body.endswith(OTHER))
+
+    def test_ends(self) -> None:
+        """A client that leaves, a shutdown and the total deadline end both."""
+        for ends in (
+            lambda client: client.leaves(),
+            lambda client: self.proxy.shut_down(),
+            lambda client: self.clock.advance(self.config.timeouts.total),
+        ):
+            self.hedges(total=5.0)
+            client = self.hedged()
+            ends(client)
+            self.clock.advance(0)
+            self.assertEqual(self.upstreams.alive, [])
+            self.assertEqual(len(self.records), 1)
+            if self.record.outcome == "client_gone":
+                client.exchange = None
+
+
+class WhenTests(HedgeTestCase):
+    """Which requests have a second attempt."""
+
+    def calls(self, model: str = "a,b", **members: Any) -> int:
+        """Return how many calls a silent first model leads to before its allowance is over."""
+        client = self.ask(model, **members)
+        self.clock.advance(10)
+        calls = len(self.upstreams.models)
+        client.leaves()
+        client.exchange = None
+        return calls
+
+    def test_never(self) -> None:
+        """Not plain requests, nor the last candidate, nor a model of which little is known."""
+        self.hedges()
+        self.assertEqual(self.calls(), 2)
+        self.hedges()
+        self.assertEqual(self.calls(stream=False), 1)
+        self.hedges()
+        self.assertEqual(self.calls("a"), 1)
+        self.hedges()
+        self.tables.latency._models.clear()
+        self.assertEqual(self.calls(), 1)
+        self.hedges()
+        self.proxy.configure(replace(self.config, hedge_after=0.0))
+        self.assertEqual(self.calls(), 1)
+
+    def test_content_in_time(self) -> None:
+        """An answer that has content, or has failed over, before the time has no second."""
+        self.hedges(commit=Commit.COMPLETE)
+        client = self.ask("a,b,c")
+        self.wire.says(head(), chunk(TOKEN))
+        self.clock.advance(DUE + 1)
+        self.assertEqual(self.models, ["a"])
+        client.leaves()
+        self.assertIsNone(self.record.hedged)
+        client.exchange = None
+        self.hedges()
+        self.ask("a,b,c")
+        self.wire.says(whole(503, b"", JSON))
+        self.clock.advance(DUE + 1)
+        self.assertEqual(self.models, ["a", "b"])
+
+    def test_share(self) -> None:
+        """When everything is slow, at most one of twenty requests has a second attempt."""
+        self.hedges(requests=0)
+        clients = [self.ask("a,b,c", EACH) for _ in range(60)]
+        self.clock.advance(DUE + 0.1)
+        self.assertEqual(len(self.upstreams.models), 63)
+        for client in clients:
+            client.leaves()
+            client.exchange = None
+
+    def test_account(self) -> None:
+        """None when half of the calls that a key may make at once are used up."""
+        for before, calls in ((0, 2), (1, 1)):
+            self.hedges(edge=EdgeConfig(3.0, 3.0))
+            for _ in range(before):
+                self.ask("a", stream=False)
+                self.wire.says(whole(200, b"{}", JSON, b"Connection: close"))
+            self.assertEqual(self.calls() - before, calls)

@@ -1,0 +1,109 @@
+"""The handler of a second attempt's response, and the race that it runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from autopilot.http.dialect import Dialect
+from autopilot.http.response_parser import ResponseHead
+from autopilot.http.timers import Deadline
+from autopilot.relay.attempt import Attempt
+from autopilot.relay.exchange_states import Input
+from autopilot.relay.hedge import LOST, WON, Hedge, Rival
+from autopilot.routing.candidate import Candidate
+from autopilot.routing.failure_reason import FailureReason
+from autopilot.upstream.types import DISCARD, UpstreamCall, UpstreamError
+from tests.unit.relay.upstreams import DONE, JSON, ROLE, SSE, TOKEN
+
+
+def head_of(status: int = 200, kind: bytes = SSE) -> ResponseHead:
+    """Return a head."""
+    return ResponseHead(status, b"", [(b"Content-Type", kind)], kind.decode(), None)
+
+
+class RivalTests(SynchronousTestCase):
+    """What wins, and what is lost."""
+
+    def setUp(self) -> None:
+        """Begin with nothing."""
+        self.taken: list[Input] = []
+        self.rival = Rival(self, Candidate("b"), Dialect.COMPLETIONS, 5.0)
+
+    def take(self, given: Input, attempt: Attempt | None, *details: Any) -> None:
+        """Receive the end of the race."""
+        self.assertEqual((attempt, details), (None, (self.rival,)))
+        self.taken.append(given)
+
+    def test_content(self) -> None:
+        """The first content wins; all events are kept for the exchange."""
+        head = head_of()
+        self.rival.head(head, ROLE)
+        self.assertEqual(self.taken, [])
+        self.rival.body(TOKEN)
+        self.assertEqual(self.taken, [Input.OVERTAKEN])
+        expected = [(Input.HEAD, (head, ROLE)), (Input.BODY, (TOKEN,))]
+        self.assertEqual(self.rival.events, expected)
+
+    def test_lost(self) -> None:
+        """Everything else is lost: errors, other types, an end without content, a break."""
+        broken = UpstreamError(FailureReason.CUT)
+        for name, given in (
+            ("whole", (head_of(503), b"")),
+            ("whole", (head_of(200, JSON), b"{}")),
+            ("whole", (head_of(), DONE)),
+            ("head", (head_of(200, JSON), b"")),
+            ("head", (head_of(), b"\x1f\x8b\x08")),
+            ("head", (head_of(), DONE)),
+            ("broken", (broken,)),
+        ):
+            self.setUp()
+            getattr(self.rival, name)(*given)
+            self.assertEqual(self.taken, [Input.RIVAL_LOST], (name, given))
+        self.setUp()
+        self.rival.head(head_of(), ROLE)
+        self.rival.end(b"")
+        self.assertEqual(self.taken, [Input.RIVAL_LOST])
+
+    def test_bounded(self) -> None:
+        """A stream that says nothing is lost before it takes much memory."""
+        self.rival.head(head_of(), b"")
+        for _ in range(100):
+            if not self.taken:
+                self.rival.body(b": ".ljust(10_000))
+        self.assertEqual(self.taken, [Input.RIVAL_LOST])
+
+
+class HedgeTests(SynchronousTestCase):
+    """The race of one exchange."""
+
+    def test_race(self) -> None:
+        """A second attempt has lost until it wins, and its call ends with the race."""
+        clock = Clock()
+        due: list[float] = []
+        hedge = Hedge(Deadline(clock, lambda: due.append(clock.seconds())), 2.0)
+        self.assertIsNone(hedge.outcome)
+        clock.advance(2)
+        self.assertEqual(due, [2.0])
+        rival = Rival(RivalTests("take"), Candidate("b"), Dialect.COMPLETIONS, 2.0)
+        rival.call = call = UpstreamCall(b"", DISCARD, transport=_Transport())
+        hedge.begin(rival)
+        self.assertEqual(hedge.outcome, LOST)
+        self.assertIs(hedge.take_rival(), rival)
+        self.assertEqual((hedge.outcome, hedge.rival), (WON, None))
+        hedge.begin(rival)
+        hedge.close()
+        self.assertEqual((hedge.outcome, hedge.rival, call.transport), (LOST, None, None))
+        hedge.close()
+        self.assertEqual(clock.getDelayedCalls(), [])
+
+
+class _Transport:
+    """A transport that may be aborted."""
+
+    def abort(self) -> None:
+        """See `Transport`."""
+
+    drain = pause = resume = abort
