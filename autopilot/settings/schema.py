@@ -347,6 +347,13 @@ class Settings:
         " begins before its answer.",
         live=True,
     )
+    hedge_after_p95: int = _setting(
+        "0",
+        ZeroOr(1, 100, "times"),
+        "Multiple of the 95th percentile of a model's time to its first content after which a"
+        " stream goes to the next model as well, for at most 5 % of a minute's requests. 0: never.",
+        live=True,
+    )
     cooldown_failures: int = _count(
         3,
         1,

@@ -354,6 +354,7 @@ def relay(settings: Settings, pseudonym: bytes = b"") -> RelayConfig:
         asks_usage=settings.usage == "request",
         governed=governed(settings),
         pace=settings.pace_ms / 1000,
+        hedge_after=float(settings.hedge_after_p95),
         attest_timeout=settings.private_attest_timeout_ms / 1000,
         max_instances=settings.private_max_instances,
         backends=backends(settings, pseudonym),

@@ -49,6 +49,7 @@ DEFAULTS: dict[str, object] = {
     "EDGE_RATE": "auto",
     "PACE_MS": 2000,
     "KEEPALIVE_AFTER_MS": 0,
+    "HEDGE_AFTER_P95": 0,
     "FAILOVER_POLICY": "standard",
     "SSE_GUARD": "on",
     "ERROR_SHAPE": "openai",
@@ -239,6 +240,7 @@ class RefusalTests(SynchronousTestCase):
         ("PACE_MS", "-1"),
         ("KEEPALIVE_AFTER_MS", "999"),
         ("KEEPALIVE_AFTER_MS", "-1"),
+        ("HEDGE_AFTER_P95", "101"),
         ("FAILOVER_POLICY", "lenient"),
         ("COMMIT", "never"),
         ("SSE_GUARD", "true"),
@@ -292,7 +294,7 @@ class RefusalTests(SynchronousTestCase):
         assert setting in DECLARED
         name = getattr(setting, "name", "")
         for line in problems_of(**{name: text}):
-            self.assertRegex(line, r"\A[A-Z_]+: [\x20-\x7e]+\Z")
+            self.assertRegex(line, r"\A[A-Z0-9_]+: [\x20-\x7e]+\Z")
 
 
 class DirectTests(SynchronousTestCase):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.unit.relay.upstreams import whole
 from tests.unit.web.browsers import ask, request
-from tests.unit.wiring.cases import ONE, ReloadTestCase
+from tests.unit.wiring.cases import ONE, TWO, ReloadTestCase
 
 
 class WebTests(ReloadTestCase):
@@ -87,6 +87,27 @@ class WebTests(ReloadTestCase):
             browser = self.ask(ONE)
             self.reactor.advance(1.0)
             self.assertIs(b": keep-alive" in browser.wire, begins, silence)
+
+    def test_hedge_after_p95(self) -> None:
+        """A slow stream has a second attempt if that was so at its arrival."""
+        self.start()
+        proxy, now = self.router._parts.proxy, self.reactor.seconds()
+        for _ in range(20):
+            proxy.tables.latency.started(ONE, 0.1, now)
+            proxy._shared.hedges.request(now)
+        for times, calls in ((0, 1), (3, 2), (0, 1)):
+            self.change(hedge_after_p95=times)
+            before = self._calls
+            browser = self.ask(f"{ONE},{TWO}")
+            self.assertEqual(self._calls - before, 1, times)
+            self.reactor.advance(0.31)
+            self.assertEqual(self._calls - before, calls, times)
+            browser.leaves()
+
+    @property
+    def _calls(self) -> int:
+        self.platform.take()
+        return sum(wire.value().count(b"POST ") for wire in self.platform.wires)
 
     def test_max_concurrent_requests(self) -> None:
         """A request above the new limit is rejected."""
