@@ -296,6 +296,8 @@ class Exchange(ExchangeEnds):
         )
         if decision.reason == FailureReason.CONTEXT:
             self._candidates.narrow(larger)
+            if self._hedge is not None:  # another model of any context would not do
+                self._hedge.close()
         return self._follow(attempt, decision, now)
 
     def _larger_than(self, model: str) -> frozenset[str]:
@@ -433,6 +435,8 @@ class Exchange(ExchangeEnds):
         if policy.answered and not answered and self._streams:
             attempt.first_content = now - attempt.started
             attempt.pause_allowance = self._config.timeouts.failover_after
+            if self._hedge is not None:
+                self._end_race(attempt, self._hedge)
         if decision is CommitDecision.COMMIT:
             return self._commit(attempt, now)
         if decision is CommitDecision.HOLD:

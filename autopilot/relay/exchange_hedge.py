@@ -128,6 +128,13 @@ class ExchangeHedge(ExchangeAttempts, has_steps=False):
             self.take(given, attempt, *details)
         return State.ATTEMPTING
 
+    def _end_race(self, attempt: Attempt, hedge: Hedge) -> None:
+        """Drop the second attempt, as another one has content; that may be the last one now."""
+        hedge.close()
+        if self._candidates.exhausted:
+            attempt.last = True
+            attempt.allowance = attempt.pause_allowance = inf
+
     def _lose_rival(self, now: float, rival: Rival) -> State:
         """Go on with the first attempt alone, which may be the last one now."""
         hedge, attempt = self._hedge, self._current

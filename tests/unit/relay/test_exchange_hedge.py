@@ -188,6 +188,35 @@ class RaceTests(HedgeTestCase):
         second.says(chunk(STOP + DONE), chunk(b""))
         self.assertEqual(client.down.body, ANSWER)
 
+    def test_complete_by_the_first(self) -> None:
+        """The second is dropped once the first has content, whose answer is then the last one."""
+        self.hedges(commit=Commit.COMPLETE)
+        client = self.hedged("a,b")
+        first, second = self.both
+        second.says(head(), chunk(ROLE))
+        first.says(head(), chunk(TOKEN))
+        self.assertEqual((second.aborted, client.down.body), (True, b""))
+        self.clock.advance(60)  # longer than any allowance
+        first.says(chunk(STOP + DONE), chunk(b""))
+        self.assertEqual(client.down.body, ANSWER)
+        self.hedges(commit=Commit.COMPLETE)
+        client = self.hedged("a,b")
+        self.both[0].says(head(), chunk(TOKEN))
+        self.clock.advance(self.config.timeouts.idle)
+        self.assert_refused(client, 502, "upstream_stream_interrupted")
+
+    def test_context(self) -> None:
+        """After a context error only a model with a larger one is tried."""
+        self.hedges()
+        client = self.hedged()
+        body = b'{"detail":"This model\'s maximum context length is 1000 tokens."}'
+        first, second = self.both
+        first.says(whole(400, body))
+        self.assertTrue(second.aborted)
+        self.assertEqual(self.models, ["a", "c", "b"])  # by connection; the first was kept
+        streams(first)
+        self.assertEqual(client.down.body, ANSWER)
+
     def test_bridged(self) -> None:
         """A stream that has begun is hedged as any other."""
         self.hedges()
