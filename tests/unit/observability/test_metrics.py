@@ -245,6 +245,12 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(self.value("failover_reason_total", reason="status_503"), 2)
         self.assertEqual(self.value("failover_reason_total", reason="connect_error"), 1)
 
+    def test_hedged(self) -> None:
+        """Second attempts are counted by how they ended; a request without one is not."""
+        self.count(record(), record(hedged="lost"), record(hedged="won"), record(hedged="lost"))
+        self.assertEqual(self.value("hedged_requests_total", outcome="lost"), 2)
+        self.assertEqual(self.value("hedged_requests_total", outcome="won"), 1)
+
     def test_times_and_sizes(self) -> None:
         """The histograms count known values; a request without attempts has none."""
         self.count(record(), refused(bytes=0))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from autopilot.http.dialect import COUNT_TOKENS, Dialect
 from autopilot.routing.commit import Commit
 from autopilot.state.edge_account import EdgeConfig
-from tests.unit.relay.routers import EACH, Client, RouterTestCase
+from tests.unit.relay.fallbacks import NAMED, FallbackTestCase
+from tests.unit.relay.routers import ALIAS, EACH, Client, RouterTestCase
 from tests.unit.relay.upstreams import DONE, JSON, ROLE, STOP, TOKEN, Wire, chunk, head, whole
 
 USUAL = 0.5
@@ -224,21 +226,46 @@ class RaceTests(HedgeTestCase):
         streams(self.both[1], OTHER)
         self.assertTrue(client.down.body.endswith(OTHER))
 
+    def test_pause_before_the_last(self) -> None:
+        """A first one that fails after its pause leaves the second, though none is behind it."""
+        self.hedges()
+        client = self.hedged("a,b")
+        first, second = self.both
+        second.says(head(), chunk(ROLE))
+        first.says(whole(429, b'{"error":{}}', JSON, b"Retry-After: 3"))
+        self.clock.advance(3)
+        first.says(whole(503, b"", JSON))
+        self.assertEqual(client.down.body, ROLE)  # now it is the last one
+        second.says(chunk(OTHER), chunk(b""))
+        self.assertEqual(client.down.body, ROLE + OTHER)
+        self.assertEqual((self.models, self.record.hedged), (["a", "a", "b"], "won"))
+
+    def test_sticky(self) -> None:
+        """The conversation stays with the attempt that went on."""
+        talk: dict[str, Any] = {"messages": [{"role": "user", "content": "x"}]}
+        self.hedges()
+        self.hedged(ALIAS, **talk)
+        streams(self.both[1], OTHER)
+        self.ask(ALIAS, **talk)
+        self.assertEqual(self.models, ["a", "b", "b"])
+
     def test_ends(self) -> None:
-        """A client that leaves, a shutdown and the total deadline end both."""
+        """A client that leaves, a shutdown and the total deadline end both, in one turn."""
         for ends in (
             lambda client: client.leaves(),
             lambda client: self.proxy.shut_down(),
             lambda client: self.clock.advance(self.config.timeouts.total),
         ):
-            self.hedges(total=5.0)
-            client = self.hedged()
-            ends(client)
-            self.clock.advance(0)
-            self.assertEqual(self.upstreams.alive, [])
-            self.assertEqual(len(self.records), 1)
-            if self.record.outcome == "client_gone":
-                client.exchange = None
+            for begun in (False, True):
+                self.hedges(total=5.0)
+                client = self.hedged()
+                for wire in self.both if begun else ():
+                    wire.says(head(), chunk(ROLE))
+                ends(client)
+                self.assertTrue(all(wire.aborted for wire in self.both))
+                self.assertEqual(self.record.hedged, "lost")
+                if self.record.outcome == "client_gone":
+                    client.exchange = None
 
 
 class WhenTests(HedgeTestCase):
@@ -294,6 +321,25 @@ class WhenTests(HedgeTestCase):
             client.leaves()
             client.exchange = None
 
+    def test_count_of_tokens(self) -> None:
+        """A count of tokens has none, even where it asks for a stream."""
+        counts: dict[str, Any] = {"dialect": Dialect.MESSAGES, "path": COUNT_TOKENS}
+        for given, calls in ((dict[str, Any](), 2), (counts, 1)):
+            self.hedges()
+            tables = self.proxy._counting.tables if given else self.tables
+            for _ in range(20):
+                tables.latency.started("a", USUAL, self.clock.seconds())
+            self.assertEqual(self.calls(**given), calls, given)
+
+    def test_tokens(self) -> None:
+        """The second attempt uses up one of the calls that a key may make."""
+        self.hedges(edge=EdgeConfig(3.0, 3.0))
+        self.hedged()
+        self.ask("a", EACH)
+        self.assertEqual((len(self.upstreams.models), self.governor.waiting), (3, 0))
+        self.ask("a", EACH)
+        self.assertEqual((len(self.upstreams.models), self.governor.waiting), (3, 1))
+
     def test_account(self) -> None:
         """None when half of the calls that a key may make at once are used up."""
         for before, calls in ((0, 2), (1, 1)):
@@ -302,3 +348,34 @@ class WhenTests(HedgeTestCase):
                 self.ask("a", stream=False)
                 self.wire.says(whole(200, b"{}", JSON, b"Connection: close"))
             self.assertEqual(self.calls() - before, calls)
+
+
+class ElsewhereTests(FallbackTestCase):
+    """The keys of other services pay for no race, nor does a call to one begin a race."""
+
+    def calls(self, model: str, *cooling: str) -> list[str]:
+        """Return the models that a request is sent to before the first's allowance is over."""
+        self.build(threshold=1)
+        self.hedging(USUAL, 19)
+        for each in cooling:
+            self.ask(each, stream=False)
+            self.fails()
+        before = len(self.models)
+        client = self.ask(model)
+        self.clock.advance(10)
+        client.leaves()
+        client.exchange = None
+        return self.models[before:]
+
+    def test_elsewhere(self) -> None:
+        """Neither the first attempt nor the second is another service's."""
+        self.assertEqual(self.calls(ALIAS), ["a", "b"])
+        self.assertEqual(self.calls(f"a,b,{NAMED}"), ["a", "b"])
+        self.assertEqual(self.calls(f"a,{NAMED},b"), ["a"])
+        self.assertEqual(self.calls(f"{NAMED},a"), ["m"])
+        self.assertEqual(self.calls("a"), ["a"])
+
+    def test_cooling(self) -> None:
+        """Nor is it when the platform's next model is cooling."""
+        self.resorts = False
+        self.assertEqual(self.calls(f"a,b,{NAMED}", "b"), ["a"])

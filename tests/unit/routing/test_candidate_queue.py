@@ -38,6 +38,16 @@ class CandidateQueueTests(SynchronousTestCase):
         candidates = self.queue("abc")
         self.assertEqual([candidates.take(frozenset("a")).model for _ in "abc"], ["b", "c", "a"])
 
+    def test_following(self) -> None:
+        """What `take` would return can be seen before, with a last resort and without."""
+        others = candidates_of(("x", "y"))
+        for attempts in range(2, 7):
+            for cooling in (NONE, frozenset("a"), frozenset("abc")):
+                queue = CandidateQueue(candidates_of(tuple("abc")), attempts, others)
+                while not queue.exhausted:
+                    following = queue.following(cooling)
+                    self.assertIs(queue.take(cooling), following, (attempts, cooling))
+
     def test_at_most_so_many_attempts(self) -> None:
         """The queue is exhausted after `max_attempts`, even if candidates are left."""
         candidates = self.queue("abcd", 3)

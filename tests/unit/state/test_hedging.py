@@ -29,6 +29,17 @@ class HedgeBudgetTests(SynchronousTestCase):
         self.assertTrue(budget.draw(1060.0))
         self.assertFalse(budget.draw(1060.0))
 
+    @given(st.lists(st.tuples(st.integers(0, 200), st.integers(0, 20)), max_size=8))
+    def test_workers(self, workers: list[tuple[int, int]]) -> None:
+        """Worker processes count apart; together they have no more than the share of all."""
+        hedges = 0
+        for requests, slow in workers:
+            budget = HedgeBudget()
+            for _ in range(requests):
+                budget.request(1000.0)
+            hedges += sum(budget.draw(1000.0) for _ in range(slow))
+        self.assertLessEqual(hedges, SHARE * sum(requests for requests, _ in workers))
+
     @given(st.lists(st.tuples(st.floats(0, 20), st.booleans()), max_size=200))
     def test_never_more(self, steps: list[tuple[float, bool]]) -> None:
         """However requests and hedges come, no minute has more than its share."""
