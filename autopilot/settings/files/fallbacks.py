@@ -96,14 +96,16 @@ def _fallback(
         return None
     values = _values(document, path, table)
     _check_default(document, path, values)
+    given = values.pop("key_file", None)
+    key_file = os.path.join(folder, given or "")
+    if given is not None:
+        try:
+            values["key"] = _key_in(key_file)
+        except ValueError as error:
+            document.fault((*path, "key_file"), f"{where}.key_file", error)
     if len(document.faults) > before:
         return None
-    key_file = os.path.join(folder, values.pop("key_file"))
-    try:
-        return FallbackEntry(name, key=_key_in(key_file), **values), key_file
-    except ValueError as error:
-        document.fault((*path, "key_file"), f"{where}.key_file", error)
-        return None
+    return FallbackEntry(name, **values), key_file
 
 
 def _values(
@@ -147,6 +149,9 @@ def _unknown(member: str, value: object) -> str:
 
 
 def _base_url(value: object) -> str:
+    if not isinstance(value, str) or "://" not in value:
+        # Not quoted: it may be the key itself.
+        raise ValueError("not a URL; give an http or https URL")
     url = str(Url(base=True).check(value))
     host = urlsplit(url).hostname or ""
     if f".{host.rstrip('.')}".endswith(_PLATFORM):
@@ -164,6 +169,9 @@ def _key_file(value: object) -> str:
 def _key_in(path: str) -> str:
     """Return the key in a file. No error quotes the path, which may be a key by mistake."""
     try:
+        # A pipe would make a reload wait until something is written into it.
+        if not os.path.isfile(path) and os.path.exists(path):
+            raise ValueError("not a regular file; write the key into one")
         with open(path, "rb") as file:
             data = file.read(_MAX_KEY_BYTES)
     except OSError as error:

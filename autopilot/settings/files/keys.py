@@ -99,17 +99,26 @@ def _keys(document: Document) -> tuple[KeyEntry, ...]:
         document.fault(("keys",), "keys", "there is none; write [keys.NAME] for each key")
         return ()
     entries = [_key(document, name, table) for name, table in tables.items()]
-    keys = tuple(entry for entry in entries if entry is not None)
+    _check_digests(document, tables)
+    return tuple(entry for entry in entries if entry is not None)
+
+
+def _check_digests(document: Document, tables: Mapping[str, object]) -> None:
+    """Note the keys whose digest is another's, whatever else is wrong with them."""
     known: dict[str, str] = {}
-    for key in keys:
-        before = known.setdefault(key.sha256, key.name)
-        if before != key.name:
+    for name, table in tables.items():
+        digest = table.get("sha256") if isinstance(table, dict) else None
+        if not KEY_NAME.fullmatch(name) or not isinstance(digest, str):
+            continue
+        if not _SHA256.fullmatch(digest):
+            continue
+        before = known.setdefault(digest.lower(), name)
+        if before != name:
             document.fault(
-                ("keys", key.name, "sha256"),
-                f"keys.{key.name}.sha256",
+                ("keys", name, "sha256"),
+                f"keys.{name}.sha256",
                 f"the same as that of keys.{before}; give each client a key of its own",
             )
-    return keys
 
 
 def _key(document: Document, name: str, table: object) -> KeyEntry | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -129,6 +130,29 @@ class FallbacksTests(SynchronousTestCase):
                 "line 18: fallbacks.chutes.default_model: 'n' is not one of its models",
             ],
         )
+
+    def test_key_beside_faults(self) -> None:
+        """The file of a key is looked at as well where a table has other faults."""
+        lines = self.faults(f'''[fallbacks.a]
+base_url = "{_CANARY}"
+key_file = "gone"
+models = ["m"]
+colour = 1
+''')
+        expected = (
+            "line 2: fallbacks.a.base_url: not a URL",
+            "line 3: fallbacks.a.key_file: the file cannot be read",
+            "line 5: fallbacks.a: a member is not known",
+        )
+        self.assertEqual(len(lines), len(expected))
+        for line, start in zip(lines, expected, strict=True):
+            self.assertTrue(line.startswith(start), line)
+
+    def test_pipe(self) -> None:
+        """A pipe in the place of the key is a fault: opening it would wait for a writer."""
+        self.key.unlink()
+        os.mkfifo(self.key)
+        self.assertIn("key_file: not a regular file", self.faults(_WHOLE)[0])
 
     def test_nothing(self) -> None:
         """A file without a service is a mistake, and so is one with very many."""

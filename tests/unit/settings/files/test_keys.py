@@ -138,7 +138,11 @@ sha256 = "{DIGEST}"
                 ),
                 "line 9: a name: not known; the file has a table [keys.NAME] for each key",
                 (
-                    "line 13: keys.e.sha256: the same as that of keys.d; give each client a key of"
+                    "line 11: keys.d.sha256: the same as that of keys.a; give each client a key of"
+                    " its own"
+                ),
+                (
+                    "line 13: keys.e.sha256: the same as that of keys.a; give each client a key of"
                     " its own"
                 ),
             ],
