@@ -438,8 +438,9 @@ class Proxy:
         if lease is None and others is not None:
             return structs.replace(planned, plan=others)
         if lease is None:
-            error = replace(ALL_BANNED, retry_after=pool.retry_after())
-            key = None if request.use is None else request.use.name
+            error, use = replace(ALL_BANNED, retry_after=pool.retry_after()), request.use
+            error = error if use is None else use.explained(error)
+            key = None if use is None else use.name
             return _RefusedRequest(error, parsed.selector.mode, parsed.body.stream, key)
         request.lease = lease
         request.headers = lease.headers(request.headers)

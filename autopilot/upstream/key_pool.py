@@ -4,6 +4,9 @@ A conversation stays with its key as long as that key serves; a new one gets the
 most is left, by the quota that the platform states, and of equal ones the one with the fewest
 requests in progress. A key that the platform refuses rests: one that has no quota left until it is
 reset, one that the edge has banned for as long as that says, one that is not valid for a while.
+
+Bans that the governor of the account knows are its own: a key rests until the moment at which the
+governor sends a call with it again, whichever request, worker or router has found the ban.
 """
 
 from __future__ import annotations
@@ -76,13 +79,23 @@ class PoolKeyNow(Struct, frozen=True):
 class _Member:
     """A key, and what is known of it."""
 
-    __slots__ = ("ban", "in_progress", "key", "left", "left_at", "requests", "rests_until", "why")
+    __slots__ = (
+        "ban",
+        "in_progress",
+        "key",
+        "left",
+        "left_at",
+        "paged_until",
+        "requests",
+        "rests_until",
+        "why",
+    )
 
     def __init__(self, key: PlatformKey) -> None:
         self.key = key
         self.in_progress = self.requests = 0
         self.left, self.left_at = 1.0, -inf
-        self.rests_until = -inf
+        self.rests_until = self.paged_until = -inf
         self.why = ""
         self.ban = FIRST_BAN
 
@@ -90,7 +103,8 @@ class _Member:
 class KeyPool:
     """Lends keys to requests.
 
-    ``seconds`` is the monotonic clock, ``wall`` returns the seconds since 1970.
+    ``seconds`` is the monotonic clock, ``wall`` returns the seconds since 1970. ``banned_for``
+    returns the seconds for which the governor sends nothing with the key of an account.
     """
 
     _log = Logger()
@@ -102,8 +116,10 @@ class KeyPool:
         wall: Callable[[], float],
         counts: KeyCounts | None = None,
         most: int = MAX_CONVERSATIONS,
+        banned_for: Callable[[bytes], float] = lambda account: 0.0,
     ) -> None:
         self._seconds = seconds
+        self._banned_for = banned_for
         self._wall = wall
         self._most = most
         self._members: dict[str, _Member] = {}
@@ -129,39 +145,34 @@ class KeyPool:
     def retry_after(self) -> int:
         """Return the seconds until a key may be lent again."""
         now = self._seconds()
-        rests = [each.rests_until - now for each in self._members.values()]
-        return max(1, ceil(min(rests, default=1.0)))
+        rests = [self._rest_of(each, now)[0] for each in self._members.values()]
+        return max(1, ceil(round(min(rests, default=1.0), 3)))
 
     def now(self) -> list[PoolKeyNow]:
         """Return what is known of each key."""
-        now = self._seconds()
-        return [
-            PoolKeyNow(
-                each.key.name,
-                each.in_progress,
-                each.requests,
-                each.left if now - each.left_at < _QUOTA_COUNTS else None,
-                each.rests_until - now if each.rests_until > now else None,
-                each.why if each.rests_until > now else "",
+        now, found = self._seconds(), []
+        for each in self._members.values():
+            rests, why = self._rest_of(each, now)
+            left = each.left if now - each.left_at < _QUOTA_COUNTS else None
+            found.append(
+                PoolKeyNow(each.key.name, each.in_progress, each.requests, left, rests or None, why)
             )
-            for each in self._members.values()
-        ]
+        return found
 
     def resting(self) -> list[str]:
         """Return the names of the keys that rest."""
         now = self._seconds()
-        return [each.key.name for each in self._members.values() if each.rests_until > now]
+        return [each.key.name for each in self._members.values() if self._rest_of(each, now)[0]]
 
     def _choose(self, conversation: bytes | None, avoid: _Member | None) -> _Member | None:
         now = self._seconds()
-        fresh = [
-            each for each in self._members.values() if each.rests_until <= now and each is not avoid
-        ]
+        rests = [(each, *self._rest_of(each, now)) for each in self._members.values()]
+        fresh = [each for each, seconds, _ in rests if not seconds and each is not avoid]
         if not fresh:
             if avoid is not None:
                 return None
             # All are refused. A call without a quota does no harm, and there may be one again.
-            fresh = [each for each in self._members.values() if each.why != "edge"]
+            fresh = [each for each, _, why in rests if why != "edge"]
             return min(fresh, key=lambda each: each.rests_until, default=None)
         known = None if conversation is None else self._sticky.get(conversation)
         if known is not None and now - known[1] < REMEMBERED:
@@ -188,6 +199,32 @@ class KeyPool:
 
     def _rest(self, member: _Member, seconds: float, why: str) -> None:
         now = self._seconds()
+        self._note(member, seconds, why, now)
+        # A ban stays one until its end, whatever else is said of the key meanwhile.
+        if not (member.why == "edge" and member.rests_until > now):
+            member.why = why
+        member.rests_until = max(member.rests_until, now + seconds)
+
+    def _rest_of(self, member: _Member, now: float) -> tuple[float, str]:
+        """Return for how many seconds a key still rests, and why; 0 if it may be lent."""
+        own, banned = max(0.0, member.rests_until - now), self._banned_for(member.key.account)
+        if banned:
+            return max(own, banned), "edge"
+        return own, member.why if own else ""
+
+    def _page(self, member: _Member, told: float | None) -> None:
+        """Note the edge's page, unless it answers a call from before the ban."""
+        now, governed = self._seconds(), self._banned_for(member.key.account)
+        if governed:
+            if member.paged_until <= now:
+                self._note(member, governed, "edge", now)
+                member.paged_until = now + governed
+        elif not (member.why == "edge" and member.rests_until > now):
+            self._rest(member, min(member.ban if told is None else told, LONGEST_REST), "edge")
+            member.ban = min(2 * member.ban, LONGEST_REST)
+
+    def _note(self, member: _Member, seconds: float, why: str, now: float) -> None:
+        """Count a rest, and log it unless the key rests already."""
         self._counts.rested(member.key.name, why)
         if member.rests_until <= now:
             self._log.warn(
@@ -196,13 +233,6 @@ class KeyPool:
                 seconds=seconds,
                 why=_WHY[why],
             )
-        # A ban stays one until its end, whatever else is said of the key meanwhile.
-        if not self._is_banned(member):
-            member.why = why
-        member.rests_until = max(member.rests_until, now + seconds)
-
-    def _is_banned(self, member: _Member) -> bool:
-        return member.why == "edge" and member.rests_until > self._seconds()
 
 
 _WHY: Final[Mapping[str, str]] = {
@@ -275,11 +305,7 @@ class KeyLease:
         """
         member, pool = self._member, self._pool
         if is_edge_limit(reply, body):
-            # A page that answers a call from before the ban says nothing new.
-            if not pool._is_banned(member):
-                told = told_seconds(reply.retry_after, body)
-                pool._rest(member, min(member.ban if told is None else told, LONGEST_REST), "edge")
-                member.ban = min(2 * member.ban, LONGEST_REST)
+            pool._page(member, told_seconds(reply.retry_after, body))
         elif reply.status == _PAYMENT:
             resets = quota_resets(body)
             wait = NO_QUOTA if resets is None else max(1.0, resets - pool._wall())

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 class Keys:
     """The keys of KEYS_FILE, and what they have used; ``own`` is None without the file.
 
-    ``wall`` returns the seconds since 1970.
+    ``wall`` returns the seconds since 1970. ``banned_for`` is asked how long the governor sends
+    nothing with a key of the pool.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Keys:
         wall: Callable[[], float],
         hasher: Hasher,
         store: Store | None = None,
+        banned_for: Callable[[bytes], float] = lambda key: 0.0,
     ) -> None:
         """Keep what the keys spend, as the settings say, unless a parent does so."""
         self._wall = wall
@@ -59,6 +61,7 @@ class Keys:
         self._pool: KeyPool | None = None
         self._seconds = clock.seconds
         self._hasher = hasher
+        self._banned_for = banned_for
         self._file: KeyFile | None = None
         self._totals: KeyTotals | None = None
         self.ledger = KeyLedger(clock, self.budgets)
@@ -136,7 +139,9 @@ class Keys:
             for each in file.keys
         ]
         if self._pool is None:
-            self._pool = KeyPool(keys, self._seconds, self._wall, self.counts)
+            self._pool = KeyPool(
+                keys, self._seconds, self._wall, self.counts, banned_for=self._banned_for
+            )
         else:
             self._pool.configure(keys)
 

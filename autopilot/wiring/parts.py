@@ -229,6 +229,7 @@ class Parts:
             time.time,
             Hasher(role.hash_key),
             None if self.sharing is None else self.sharing.store,
+            self.governor.banned_for,
         )
         self.metrics.instruments += self.keys.counts.instruments(self.keys.resting)
         self.documents = ModelDocuments(mapping.own_names(settings), role.started)

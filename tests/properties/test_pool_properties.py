@@ -63,10 +63,13 @@ class PoolMachine(RuleBasedStateMachine):
         lease, switched = self.leases[place]
         before, now = lease.name, self.clock.seconds()
         wait = self.doubled[before] if edge else NO_QUOTA
-        self.until[before] = max(self.until[before], now + wait)
-        self.banned[before] = edge
-        if edge:
-            self.doubled[before] = min(2 * wait, 86_400.0)
+        was_banned = self.banned[before] and self.rests(before)
+        # A page that arrives during a ban answers a call from before it.
+        if not (edge and was_banned):
+            self.until[before] = max(self.until[before], now + wait)
+            self.banned[before] = edge or was_banned
+            if edge:
+                self.doubled[before] = min(2 * wait, 86_400.0)
         serving = [name for name in _NAMES if not self.rests(name)]
         moved = lease.refused(_EDGE if edge else _PAYMENT, b"")
         assert moved == (bool(serving) and not switched)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from autopilot.http.dialect import Dialect
+from autopilot.routing.identity import Hasher
 from autopilot.routing.key_policy import KeyRules
 from autopilot.state.edge_account import EdgeConfig
 from autopilot.upstream.key_pool import KeyPool, PlatformKey
@@ -25,13 +26,19 @@ class PoolTestCase(KeyedTestCase):
         super().setUp()
         self.lend()
 
-    def lend(self) -> None:
-        """Let the present router lend the keys, to one client."""
-        keys = [
-            PlatformKey(f"p{number}", LENT + b"%d" % number, b"%016d" % number) for number in (1, 2)
+    def lend(self, hasher: Hasher | None = None) -> None:
+        """Let the present router lend the keys, to one client; a governor knows them by hash."""
+        secrets = [LENT + b"%d" % number for number in (1, 2)]
+        self.accounts = [
+            b"%016d" % number if hasher is None else hasher.token(secret.decode())
+            for number, secret in enumerate(secrets, 1)
         ]
+        names = zip(("p1", "p2"), secrets, self.accounts, strict=True)
         self.key_pool = self.proxy.key_pool = KeyPool(
-            keys, self.clock.seconds, lambda: WALL_TIME + self.clock.seconds()
+            (PlatformKey(*each) for each in names),
+            self.clock.seconds,
+            lambda: WALL_TIME + self.clock.seconds(),
+            banned_for=self.governor.banned_for,
         )
         self.know(KeyRules("k", requests_per_minute=50), CLIENTS)
 
@@ -82,6 +89,54 @@ class PacedTests(PoolTestCase):
             refused.says(whole(402, _BROKE, JSON, b"Connection: close"))
             self.assertEqual(self.models, models)
             self.assertEqual(client.down.committed, calls > 1)
+
+
+class BannedTests(PoolTestCase):
+    """A pool whose keys the governor knows."""
+
+    def setUp(self) -> None:
+        """Build the router so."""
+        super().setUp()
+        self.build(edge=EdgeConfig(60.0, 1.0))
+        self.lend(Hasher(b"k" * 32))
+
+    def test_learned(self) -> None:
+        """A ban that another worker or router has found holds for the pool, as long as it lasts."""
+        client = self.ask("a", stream=False, token=CLIENTS, prompt="one")
+        first = self.sent()
+        self.answered(client)
+        self.ban(first, 100.0)
+        client = self.ask("a", stream=False, token=CLIENTS, prompt="one")
+        self.assertEqual(self.sent(), 3 - first)
+        self.answered(client)
+        self.ban(3 - first, 200.0)
+        self.assert_refused(self.ask("a", stream=False, token=CLIENTS), 429, "edge_limited")
+        self.clock.advance(100.0)
+        client = self.ask("a", stream=False, token=CLIENTS, prompt="three")
+        self.assertEqual(self.sent(), first)
+        self.answered(client)
+
+    def test_open_together(self) -> None:
+        """The pool lends a key again when the governor sends with it, also after a second ban."""
+        for wait in (60.0, 120.0):
+            client = self.ask("a", stream=False, token=CLIENTS)
+            for number in (1, 2):
+                self.wire.says(whole(429, _HTML, b"text/html"))
+                banned = self.governor.banned_for(self.accounts[self.sent() - 1])
+                self.assertEqual(banned, wait if number == 2 else 0.0)
+            self.assert_refused(client, 429, "edge_limited")
+            assert client.down.refusal is not None
+            self.assertEqual(client.down.refusal.retry_after, wait)
+            self.clock.advance(wait - 1)
+            self.assertEqual(len(self.key_pool.resting()), 2)
+            self.clock.advance(1)
+            self.assertEqual(self.key_pool.resting(), [])
+            self.assertEqual([self.governor.banned_for(each) for each in self.accounts], [0, 0])
+
+    def ban(self, number: int, seconds: float) -> None:
+        """Let the governor learn of a ban."""
+        permit = self.governor.permit(self.accounts[number - 1], lambda: None)
+        self.governor.page(permit, seconds)
 
 
 class KeysTests(PoolTestCase):
@@ -206,7 +261,11 @@ class RefusalTests(PoolTestCase):
         self.assert_refused(client, 429, "edge_limited")
         assert client.down.refusal is not None
         self.assertEqual(client.down.refusal.retry_after, 60)
-        self.assert_refused(self.ask("a", token=CLIENTS), 429, "edge_limited")
+        refused = self.ask("a", token=CLIENTS)
+        self.assert_refused(refused, 429, "edge_limited")
+        assert refused.down.refusal is not None
+        left = dict(refused.down.refusal.fields)
+        self.assertEqual(left[b"x-ratelimit-remaining-requests"], b"48")
         self.assertEqual(self.records[-1].key, "k")
         self.assertEqual(len(self.models), 2)
         self.assertEqual(self.in_progress(), 0)

@@ -181,6 +181,38 @@ class RestTests(PoolTestCase):
             lease.refused(Reply(402, "application/json"), b"", switches=False)
         self.assertEqual(self.lent().name, leases[0].name)
 
+    def test_bans_of_the_governor(self) -> None:
+        """A key that the governor holds back is not lent while another is, until it sends again."""
+        bans = {b"account of a": 100.0}
+        pool = KeyPool(
+            map(key, "abc"),
+            self.clock.seconds,
+            lambda: _WALL,
+            banned_for=lambda account: max(0.0, bans.get(account, 0.0) - self.clock.seconds()),
+        )
+        leases = [pool.lend(b"%d" % number) for number in range(9)]
+        lent = {lease.name: lease for lease in leases if lease is not None}
+        self.assertEqual(sorted(lent), ["b", "c"])
+        self.assertEqual([each.resting for each in pool.now()], [100.0, None, None])
+        # The governor takes the page first, and says for how long: not what the pool would say.
+        bans[b"account of b"] = 30.0
+        self.assertTrue(lent["b"].refused(EDGE, b""))
+        self.assertEqual(lent["b"].name, "c")
+        bans[b"account of c"] = 40.0
+        self.assertFalse(lent["c"].refused(EDGE, b""))
+        self.assertFalse(lent["c"].refused(EDGE, b""))
+        self.assertIsNone(pool.lend(None))
+        self.assertEqual([each.why for each in pool.now()], ["edge"] * 3)
+        self.assertEqual(pool.retry_after(), 30)
+        self.clock.advance(30)
+        self.assertEqual(pool.resting(), ["a", "c"])
+        self.assertEqual(getattr(pool.lend(None), "name", None), "b")
+        self.clock.advance(70)
+        self.assertEqual(pool.resting(), [])
+        text = "".join(each.exposition() for each in pool._counts.instruments(pool.resting))
+        self.assertIn('pool_key_rests_total{key="b",reason="edge"} 1.0', text)
+        self.assertIn('pool_key_rests_total{key="c",reason="edge"} 1.0', text)
+
     def test_reload(self) -> None:
         """A key that stays keeps its rest; a changed one is new; a request in progress goes on."""
         leases = {lease.name: lease for lease in (self.lent(), self.lent(), self.lent())}
