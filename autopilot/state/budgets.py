@@ -210,6 +210,11 @@ class KeyBudgets:
         ]
         return [each for each in found if each.requests or each.in_progress]
 
+    def in_progress(self) -> dict[str, int]:
+        """Return the numbers of requests in progress that are counted, by key."""
+        found = {name: each.here + each.elsewhere for name, each in self._accounts.items()}
+        return {name: number for name, number in found.items() if number}
+
     def now(self, names: Collection[str]) -> list[KeyNow]:
         """Return what these keys have used, for the status page."""
         at_present = self._seconds()

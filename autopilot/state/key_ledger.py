@@ -8,7 +8,7 @@ but for the reports on their way, and a limit is exceeded by no more than begins
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from msgspec import DecodeError, Struct, msgpack
@@ -89,6 +89,8 @@ class KeyLedger:
         self._keepers: list[Keeper] = []
         self._peers: dict[Peer, Counter[str]] = {}
         self._pending: IDelayedCall | None = None
+        self.moved: Callable[[], None] = lambda: None
+        """Called when the number of requests in progress at this router may have changed."""
 
     def keep_in(self, keeper: Keeper) -> None:
         """Let a keeper know what is counted."""
@@ -113,6 +115,7 @@ class KeyLedger:
             ended = [Used(name, in_progress=-number) for name, number in counted.items() if number]
             self._budgets.hear(ended)
             self._pass_on(ended, None)
+            self.moved()
 
     def received(self, data: bytes, peer: Peer) -> None:
         """Count what a peer reports.
@@ -171,3 +174,4 @@ class KeyLedger:
         if spent:
             for keeper in self._keepers:
                 keeper.add(spent)
+        self.moved()

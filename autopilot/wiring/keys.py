@@ -18,6 +18,7 @@ from autopilot.state.key_file import KeyFile
 from autopilot.state.key_ledger import KeyLedger
 from autopilot.state.own_keys import OwnKey, OwnKeys
 from autopilot.state.sharing.key_totals import KeyTotals
+from autopilot.state.sharing.keys_in_progress import KeysInProgress
 from autopilot.upstream.key_pool import KeyPool, PlatformKey
 from autopilot.web.status.keys import KeysNow, LentKeyNow, OwnKeyNow, Use
 from autopilot.wiring.role import Place
@@ -64,6 +65,7 @@ class Keys:
         self._banned_for = banned_for
         self._file: KeyFile | None = None
         self._totals: KeyTotals | None = None
+        self._in_progress: KeysInProgress | None = None
         self.ledger = KeyLedger(clock, self.budgets)
         if place is not Place.WORKER and settings.keys_state_file is not None:
             self._file = KeyFile(clock, settings.keys_state_file, self.budgets, deferToThread)
@@ -71,6 +73,7 @@ class Keys:
         if store is not None:
             self._totals = KeyTotals(clock, store, self.ledger, wall)
             self.ledger.keep_in(self._totals)
+            self._in_progress = KeysInProgress(clock, store, self.ledger, self.budgets.in_progress)
 
     @property
     def pool(self) -> KeyPool | None:
@@ -109,12 +112,16 @@ class Keys:
             self._file.load()
         if self._totals is not None:
             self._totals.start()
+        if self._in_progress is not None:
+            self._in_progress.start()
 
     def stop(self) -> Deferred[None]:
         """Keep what was spent last; the Deferred fires once that is done."""
         self.ledger.flush()
         if self._totals is not None:
             self._totals.stop()
+        if self._in_progress is not None:
+            self._in_progress.stop()
         return succeed(None) if self._file is None else self._file.stop()
 
     def configure(self, settings: Settings) -> None:

@@ -76,7 +76,7 @@ class KeyTotals:
         for each in used:
             if each.tokens or each.picodollars:
                 self._owe(day, each.name, each.tokens, each.picodollars)
-        # Requests in progress are each router's own: one that dies could never end them.
+        # `KeysInProgress` has those in progress: a router that dies could never end them here.
         told = [Used(each.name, each.requests, 0, each.tokens, each.picodollars) for each in used]
         if self._store.available:
             for report in write_reports(told):

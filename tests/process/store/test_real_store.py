@@ -16,9 +16,14 @@ from twisted.trial.unittest import TestCase
 
 from autopilot import Settings
 from autopilot.cli.check_store import check_store
+from autopilot.routing.key_policy import KeyRules
+from autopilot.state.budgets import KeyBudgets
 from autopilot.state.edge_account import EdgeConfig
 from autopilot.state.edge_shares import SharingGovernor
+from autopilot.state.key_ledger import KeyLedger
 from autopilot.state.sharing.edge_sharing import EdgeSharing
+from autopilot.state.sharing.key_totals import KeyTotals
+from autopilot.state.sharing.keys_in_progress import KeysInProgress
 from autopilot.state.sharing.store import Store
 from autopilot.state.sharing.store_fault import StoreRefused, StoreUnavailable
 from autopilot.upstream.endpoints import trust_root
@@ -175,6 +180,7 @@ class IntroductionTests(RealStoreTestCase):
             name, key, *rest = command.split()
             await user.command(name, user.key(key), *rest)
         await self._shares(server, user)
+        await self._budgets(server, user)
 
     async def _shares(self, server: StoreProcess, user: Store) -> None:
         """Let two routers use one key of the platform: together they have one limit."""
@@ -198,6 +204,40 @@ class IntroductionTests(RealStoreTestCase):
         one, two = governors
         one.page(one.permit(key, lambda: None), 300.0)
         await self.until("the ban", lambda: two.banned_for(key) > 250.0)
+
+    async def _budgets(self, server: StoreProcess, user: Store) -> None:
+        """Let two routers have one key: its budget and its requests at a time are one."""
+        rules = KeyRules("k", concurrent_requests=2, tokens_per_day=9)
+        other = self.store(server.url.replace("//", "//router:password@"))
+        await self.until_state(other, "ok")
+        one, two = self._budget(user), self._budget(other)
+        one.begin(rules)
+        two.begin(rules)
+        await self.until(
+            "both requests", lambda: one.in_progress() == two.in_progress() == {"k": 2}
+        )
+        refusal = one.refusal(rules)
+        self.assertEqual(refusal and refusal.code, "key_rate_limited")
+        one.spend("k", 9, 0)
+        one.end("k")
+        await self.until("the end", lambda: two.in_progress() == {"k": 1})
+        refusal = two.refusal(rules)
+        self.assertEqual(refusal and refusal.code, "key_budget_exhausted")
+        third = self._budget(other)
+        await self.until("the sums", lambda: third.refusal(rules) is not None)
+
+    def _budget(self, store: Store) -> KeyBudgets:
+        """Return the accounts of a router."""
+        budgets = KeyBudgets(reactor.seconds, time.time)
+        ledger = KeyLedger(reactor, budgets)
+        totals = KeyTotals(reactor, store, ledger, time.time)
+        ledger.keep_in(totals)
+        shared = KeysInProgress(reactor, store, ledger, budgets.in_progress)
+        for each in (totals, shared):
+            each.start()
+            self.addCleanup(each.stop)
+        self.addCleanup(ledger.flush)
+        return budgets
 
 
 def _documented_user() -> list[str]:
