@@ -364,6 +364,8 @@ class Exchange(ExchangeEnds):
         body = b"".join(attempt.held)
         if not request.lease.refused(reply(head), body, switches=may_repeat):
             return False
+        if self._hedge is not None:  # the second attempt has the refused key
+            self._end_race(attempt, self._hedge)
         request.headers = request.lease.headers(request.headers)
         pacing = self._shared.pacing
         if self._paced is None or pacing is None:

@@ -129,7 +129,7 @@ class ExchangeHedge(ExchangeAttempts, has_steps=False):
         return State.ATTEMPTING
 
     def _end_race(self, attempt: Attempt, hedge: Hedge) -> None:
-        """Drop the second attempt, as another one has content; that may be the last one now."""
+        """Drop the second attempt, and go on with another one, which may be the last one now."""
         hedge.close()
         if self._candidates.exhausted:
             attempt.last = True

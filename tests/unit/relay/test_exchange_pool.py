@@ -11,7 +11,7 @@ from tests.unit.relay.chunks import cut
 from tests.unit.relay.fallbacks import ANSWER
 from tests.unit.relay.routers import WALL_TIME
 from tests.unit.relay.test_exchange_keys import KeyedTestCase
-from tests.unit.relay.upstreams import DONE, JSON, SSE, STOP, TOKEN, head, whole
+from tests.unit.relay.upstreams import DONE, JSON, SSE, STOP, TOKEN, chunk, head, whole
 
 CLIENTS, LENT = b"client-canary", b"cpk_pool_canary"
 _HTML = b"<html>429</html>"
@@ -137,6 +137,33 @@ class BannedTests(PoolTestCase):
         """Let the governor learn of a ban."""
         permit = self.governor.permit(self.accounts[number - 1], lambda: None)
         self.governor.page(permit, seconds)
+
+
+class RaceTests(PoolTestCase):
+    """A pool, and a second attempt beside the first."""
+
+    def test_next_key(self) -> None:
+        """With the next key the first one goes on alone, so that the mask is that of its key."""
+        for answer in (200, 503):
+            self.build()
+            self.lend()
+            self.hedging(0.5, 19)
+            client = self.ask("a,b", token=CLIENTS)
+            used = self.sent()
+            self.clock.advance(2.0)
+            first, second = self.upstreams.wires
+            self.assertEqual((self.models, self.sent()), (["a", "b"], used))
+            first.says(whole(402, _BROKE, JSON, b"Connection: close"))
+            self.assertTrue(second.aborted)
+            self.assertEqual(self.models, ["a", "b", "a"])
+            self.assertNotEqual(self.sent(), used)
+            if answer == 200:
+                self.wire.says(head(), chunk(TOKEN + STOP + DONE), chunk(b""))
+                self.assertEqual(client.down.body, TOKEN + STOP + DONE)
+            else:
+                self.wire.says(whole(503, b"{}", JSON))
+            self.assertEqual(client.down.status, answer)
+            self.assertEqual(self.records[-1].hedged, "lost")
 
 
 class KeysTests(PoolTestCase):
