@@ -7,6 +7,7 @@ function that every mark calls. Massif logs every allocation, including the one 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,8 @@ from benchmarks.cost.router import Tool
 from benchmarks.cost.windows import Window
 
 _TOTALS: Final = re.compile(r"^totals: (\d+)", re.MULTILINE)
+_NAME: Final = re.compile(r"(c?)(ob|fn)=\((\d+)\)(?: (.*))?$")
+_COST: Final = re.compile(r"[+\-*\d]\S* (\d+)$")
 _EVENT: Final = re.compile(r"--\d+-- (\w+)\((?:(0x\w+),?)?(?:(\d+),)?(\d+)?\)(?:.* = (0x\w+))?")
 
 
@@ -26,6 +29,32 @@ def instructions(dump: str) -> int:
     if total is None:
         raise ValueError("callgrind wrote no totals")
     return int(total[1])
+
+
+def instructions_by_function(dump: str) -> Counter[tuple[str, str]]:
+    """Return the instructions of each function itself, by its file and its name.
+
+    A name follows its number the first time only. The line after `calls=` is what was called.
+    """
+    names: dict[tuple[str, str], str] = {}
+    counts: Counter[tuple[str, str]] = Counter()
+    file = function = ""
+    called = False
+    for line in dump.splitlines():
+        if match := _NAME.match(line):
+            by, what, number, name = match.groups()
+            found = names.setdefault((what, number), name)
+            if not by and what == "ob":
+                file = found.rpartition("/")[2]
+            elif not by:
+                function = found.partition("'")[0]  # a number of recursion follows
+        elif line.startswith("calls="):
+            called = True
+        elif match := _COST.match(line):
+            if not called:
+                counts[file, function] += int(match[1])
+            called = False
+    return counts
 
 
 def allocations(log: Iterable[str]) -> list[Window]:
@@ -66,7 +95,21 @@ def _window(asked: int, blocks: int, retained: int) -> Window:
 
 def _read_dumps(folder: Path, reports: Reports) -> list[Window]:
     dumps = (folder / f"{TRACE}.{number}" for number, _ in enumerate(reports, 1))
-    return [{"instructions": {"all": instructions(each.read_text())}} for each in dumps]
+    return [_instructions(each.read_text()) for each in dumps]
+
+
+def _instructions(dump: str) -> Window:
+    by_function = instructions_by_function(dump)
+    by_file: Counter[str] = Counter()
+    for (file, _), count in by_function.items():
+        by_file[file] += count
+    return {
+        "instructions": {"all": instructions(dump)},
+        "instructions_by_file": by_file,
+        "instructions_by_function": {
+            f"{function} ({file})": count for (file, function), count in by_function.items()
+        },
+    }
 
 
 def _read_log(path: Path) -> list[Window]:

@@ -116,6 +116,34 @@ class ToolTests(SynchronousTestCase):
         self.assertEqual(valgrind.instructions("version: 1\nfn=(1)\n1 5\ntotals: 1234\n"), 1234)
         self.assertRaises(ValueError, valgrind.instructions, "")
 
+    def test_functions(self) -> None:
+        """A function counts what it did itself, not what it called, in whichever file."""
+        dump = """version: 1
+positions: line
+summary: 18
+ob=(1) /usr/bin/python3.11
+fn=(1) eval
+0 5
+cob=(2) /lib/ssl.so
+cfn=(2) SSL_read
+calls=2 0
+0 9
+cfn=(3) eval'2
+calls=1 0
+0 3
+0 1
+fn=(3)
+0 3
+ob=(2)
+fn=(2)
+0 9
+
+totals: 18
+"""
+        counts = valgrind.instructions_by_function(dump)
+        self.assertEqual(counts, {("python3.11", "eval"): 9, ("ssl.so", "SSL_read"): 9})
+        self.assertEqual(sum(counts.values()), valgrind.instructions(dump))
+
     def test_massif(self) -> None:
         """Every requested block counts; freed blocks are not retained."""
         log = [
