@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
+from itertools import zip_longest
 from pathlib import Path
 from threading import Thread
 from typing import Any, Final
@@ -107,8 +108,14 @@ class _Server:
     @classmethod
     def of(cls, origin: Origin, settings: Settings) -> _Server:
         """Return the server of ``origin`` with the names of its settings."""
-        found = zip(_URLS, mapping.origins(settings), strict=True)
-        names = [name for name, each in found if each._replace(base_path="") == origin]
+        urls = _URLS if settings.private == "off" else (*_URLS, "PRIVATE_COLLATERAL_URL")
+        # Those behind them are of other services.
+        found = zip_longest(urls, mapping.origins(settings), fillvalue="FALLBACKS_FILE")
+        names = dict.fromkeys(
+            str(name)
+            for name, each in found
+            if isinstance(each, Origin) and each._replace(base_path="") == origin
+        )
         proxy = "HTTPS_PROXY" if origin.secure else "HTTP_PROXY"
         return cls(origin, ", ".join(names), proxy, settings.upstream_ca_file is not None)
 

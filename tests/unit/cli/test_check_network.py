@@ -27,12 +27,13 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from autopilot.cli import check_network as check_network_module
-from autopilot.cli.check_network import check_network, origins
+from autopilot.cli.check_network import _Server, check_network, origins
 from autopilot.cli.check_result import CheckResult
 from autopilot.cli.platform import verified_agent
 from autopilot.http.fetch import Fetcher
 from autopilot.http.fetch_error import FetchError
 from autopilot.settings import Settings
+from autopilot.settings.files.fallbacks import FallbackEntry, FallbacksFile
 from tests.unit.http.certificates import UNREADABLE, issued
 from tests.unit.upstream.tunnels import TunnelProxy
 
@@ -51,6 +52,18 @@ class OriginTests(SynchronousTestCase):
         self.assertEqual(len(names), len(set(names)))
         self.assertIn(("llm.chutes.ai", 443), names)
         self.assertIn(("api.chutes.ai", 443), names)
+
+    def test_settings_of_each(self) -> None:
+        """Each server has the names of the settings that lead there, with other services too."""
+        entry = FallbackEntry("x", "http://other.test/v1", "key", ("m",))
+        for private, count in (("off", 5), ("always", 6)):
+            settings = Settings(private=private, fallbacks_file=FallbacksFile("f", (entry,)))
+            found = {each.host: _Server.of(each, settings).source for each in origins(settings)}
+            self.assertEqual(len(found), count)
+            self.assertEqual(found["other.test"], "FALLBACKS_FILE")
+            self.assertEqual(found["api.chutes.ai"], "UTILIZATION_URL, API_BASE_URL")
+            sources = ", ".join(found.values())
+            self.assertEqual("PRIVATE_COLLATERAL_URL" in sources, private != "off")
 
 
 class NetworkTestCase(TestCase):
