@@ -56,14 +56,17 @@ class OriginTests(SynchronousTestCase):
     def test_settings_of_each(self) -> None:
         """Each server has the names of the settings that lead there, with other services too."""
         entry = FallbackEntry("x", "http://other.test/v1", "key", ("m",))
-        for private, count in (("off", 5), ("always", 6)):
-            settings = Settings(private=private, fallbacks_file=FallbacksFile("f", (entry,)))
+        file = FallbacksFile("f", (entry,))
+        for settings, count in (
+            (Settings(fallbacks_file=file), 5),
+            (Settings(fallbacks_file=file, private="always"), 6),
+        ):
             found = {each.host: _Server.of(each, settings).source for each in origins(settings)}
             self.assertEqual(len(found), count)
             self.assertEqual(found["other.test"], "FALLBACKS_FILE")
             self.assertEqual(found["api.chutes.ai"], "UTILIZATION_URL, API_BASE_URL")
             sources = ", ".join(found.values())
-            self.assertEqual("PRIVATE_COLLATERAL_URL" in sources, private != "off")
+            self.assertEqual("PRIVATE_COLLATERAL_URL" in sources, settings.private != "off")
 
 
 class NetworkTestCase(TestCase):
