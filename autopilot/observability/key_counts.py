@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
+
 from autopilot.observability.instruments import Counter, Instrument, Readings
 from autopilot.routing.usage import PICODOLLARS
 
@@ -18,6 +20,30 @@ if TYPE_CHECKING:
 MOST_NAMES: Final = 100
 OTHER: Final = "other"
 _NOT_ALLOWED: Final = "model_not_allowed"
+
+
+class PoolKeyNow(Struct, frozen=True):
+    """A key of the pool; ``resting`` is the number of seconds that it still rests."""
+
+    name: str
+    in_progress: int
+    requests: int
+    quota_left: float | None
+    resting: float | None
+    why: str
+
+    def beside(self, other: PoolKeyNow) -> PoolKeyNow:
+        """Return the same key with what another process knows of it, which has counted as well."""
+        left = [each.quota_left for each in (self, other) if each.quota_left is not None]
+        longest = max(self, other, key=lambda each: each.resting or 0.0)
+        return PoolKeyNow(
+            self.name,
+            self.in_progress + other.in_progress,
+            self.requests + other.requests,
+            min(left, default=None),
+            longest.resting,
+            longest.why,
+        )
 
 
 class KeyCounts:

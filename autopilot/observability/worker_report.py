@@ -16,6 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from autopilot.observability.history import INTERVALS, RECENT_KEPT, Counts, FinishedRequest
+from autopilot.observability.key_counts import PoolKeyNow
 from autopilot.observability.merge import Counted, Totals
 
 
@@ -24,7 +25,7 @@ class WorkerReport(Struct, frozen=True):
 
     ``cooling`` maps models to the seconds until a request may probe them; ``first_content``
     (seconds) and ``throughput`` (tokens per second) are averages by model. ``recent`` are the last
-    requests and ``failed`` the last failures, newest first.
+    requests and ``failed`` the last failures, newest first. ``pool`` are the keys that it lends.
     """
 
     worker: int
@@ -38,6 +39,7 @@ class WorkerReport(Struct, frozen=True):
     recent: tuple[FinishedRequest, ...] = ()
     failed: tuple[FinishedRequest, ...] = ()
     history: list[Counts] = []
+    pool: tuple[PoolKeyNow, ...] = ()
 
 
 _ENDED_AT: Final = itemgetter(0)
@@ -81,6 +83,8 @@ class Whole:
         self.totals = Totals()
         self.active = 0
         self.cooling: dict[str, float] = {}
+        self.pool: dict[str, PoolKeyNow] = {}
+        """What the workers that run know of the keys that they lend, by name."""
         self.history: dict[int, Counts] = {}
         """What the intervals of the last half hour have counted, by their numbers."""
         self._first_content = _Averages()
@@ -105,6 +109,9 @@ class Whole:
         self.active += report.active
         for model, seconds in report.cooling.items():
             self.cooling[model] = max(seconds, self.cooling.get(model, 0.0))
+        for each in report.pool:
+            known = self.pool.get(each.name)
+            self.pool[each.name] = each if known is None else known.beside(each)
         self._first_content.add(report.first_content)
         self._throughput.add(report.throughput)
 

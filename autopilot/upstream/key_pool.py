@@ -20,7 +20,7 @@ from msgspec import Struct
 from twisted.logger import Logger
 
 from autopilot.http.headers import RequestHeaders, field_lines, sent_up
-from autopilot.observability.key_counts import KeyCounts
+from autopilot.observability.key_counts import KeyCounts, PoolKeyNow
 from autopilot.routing.account_limits import quota_left, quota_resets
 from autopilot.routing.edge_circuit import told_seconds
 from autopilot.routing.retry_policy import is_edge_limit
@@ -63,17 +63,6 @@ class PlatformKey(Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"PlatformKey({self.name!r})"
-
-
-class PoolKeyNow(Struct, frozen=True):
-    """A key for the status page; ``resting`` is the number of seconds that it still rests."""
-
-    name: str
-    in_progress: int
-    requests: int
-    quota_left: float | None
-    resting: float | None
-    why: str
 
 
 class _Member:

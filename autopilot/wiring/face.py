@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
+from msgspec import structs
 from twisted.internet.defer import fail
 
 from autopilot.web.status.collected_pages import CollectedPages
 from autopilot.web.status.parents_pages import NoAnswerError, ParentsPages
 from autopilot.web.status.sharing import SharingNow, StoreNow
+from autopilot.wiring.keys import lent
 from autopilot.wiring.role import Place
 
 if TYPE_CHECKING:
@@ -93,7 +95,7 @@ def shared_now(
 
 def of_whole(own: StatusReport, workers: Workers, history: History) -> StatusReport:
     """Return the report of a parent with what its workers did."""
-    whole = workers.whole
+    whole, keys = workers.whole, own.keys
     return replace(
         own,
         active=whole.active,
@@ -104,4 +106,5 @@ def of_whole(own: StatusReport, workers: Workers, history: History) -> StatusRep
         failed=whole.failed,
         window=history.window(whole.history),
         workers=workers.now(),
+        keys=keys and structs.replace(keys, pool=lent(whole.pool.values())),
     )

@@ -24,12 +24,13 @@ from autopilot.web.status.keys import KeysNow, LentKeyNow, OwnKeyNow, Use
 from autopilot.wiring.role import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from decimal import Decimal
 
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IReactorTime
 
+    from autopilot.observability.key_counts import PoolKeyNow
     from autopilot.routing.identity import Hasher
     from autopilot.settings import Settings
     from autopilot.state.sharing.store import Store
@@ -90,21 +91,13 @@ class Keys:
             return None
         rules = () if self.own is None else self.own.rules
         used = self.budgets.now([each.name for each in rules])
-        lent = [] if self._pool is None or not self._lends else self._pool.now()
         return KeysNow(
-            tuple(_shown(*each) for each in zip(rules, used, strict=True)),
-            tuple(
-                LentKeyNow(
-                    each.name,
-                    each.requests,
-                    each.in_progress,
-                    each.quota_left,
-                    each.resting,
-                    each.why,
-                )
-                for each in lent
-            ),
+            tuple(_shown(*each) for each in zip(rules, used, strict=True)), lent(self.lent())
         )
+
+    def lent(self) -> tuple[PoolKeyNow, ...]:
+        """Return what this process knows of the keys that it lends."""
+        return () if self._pool is None or not self._lends else tuple(self._pool.now())
 
     def start(self) -> None:
         """Take over what was spent before."""
@@ -166,6 +159,16 @@ def rules_of(entry: KeyEntry) -> KeyRules:
         _picodollars(entry.dollars_per_day),
         _picodollars(entry.dollars_per_month),
         entry.expires,
+    )
+
+
+def lent(keys: Iterable[PoolKeyNow]) -> tuple[LentKeyNow, ...]:
+    """Return what the status page shows of the keys of the pool."""
+    return tuple(
+        LentKeyNow(
+            each.name, each.requests, each.in_progress, each.quota_left, each.resting, each.why
+        )
+        for each in keys
     )
 
 

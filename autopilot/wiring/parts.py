@@ -402,6 +402,7 @@ class Parts:
             recent=self.history.latest(),
             failed=self.history.latest_failures(),
             history=self.history.counted(),
+            pool=self.keys.lent(),
         )
 
     def record(self, record: RequestRecord) -> None:

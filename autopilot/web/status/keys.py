@@ -74,7 +74,7 @@ class LentKeyNow(Struct, frozen=True):
 
 
 class KeysNow(Struct, frozen=True):
-    """The keys by their names, in the order of their files; ``pool`` are those of this process."""
+    """The keys by their names, in the order of their files; of ``pool`` all workers' uses."""
 
     own: tuple[OwnKeyNow, ...] = ()
     pool: tuple[LentKeyNow, ...] = ()

@@ -8,6 +8,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.observability.history import FinishedRequest, History
+from autopilot.observability.key_counts import PoolKeyNow
 from autopilot.observability.metrics import Metrics
 from autopilot.observability.worker_report import Whole, WorkerReport
 from autopilot.observability.workers import WorkersNow
@@ -15,6 +16,7 @@ from autopilot.settings import Settings
 from autopilot.state.sharing.hub import Hub
 from autopilot.state.sharing.outbox import Outbox
 from autopilot.web.status.collected_pages import CollectedPages, PageName
+from autopilot.web.status.keys import KeysNow, LentKeyNow
 from autopilot.web.status.page import OperatorPages
 from autopilot.web.status.parents_pages import NoAnswerError, ParentsPages
 from autopilot.web.status.sharing import SharingNow
@@ -99,14 +101,23 @@ class FaceTests(SynchronousTestCase):
                     cooling={"a": 1.0},
                     recent=(FinishedRequest(number, record()),),
                     history=served.counted(),
+                    pool=(
+                        PoolKeyNow(
+                            "p", number, 10 * number, 0.5 / number, 9.0 / number, f"{number}"
+                        ),
+                        PoolKeyNow("q", 0, 1, None, None, ""),
+                    ),
                 )
                 for number in (1, 2)
             )
         )
-        own = facts("a", "b", active=0)
+        own = facts("a", "b", active=0, keys=KeysNow())
         report = of_whole(own, workers, history)
         self.assertEqual((report.ranking, report.readiness), (own.ranking, own.readiness))
         self.assertEqual((report.active, report.cooling), (3, {"a": 1.0}))
         self.assertEqual([each.worker for each in report.recent], [2, 1])
         self.assertEqual(report.window.whole.requests, 2)
         self.assertEqual(report.workers, WorkersNow(2, 2))
+        pool = LentKeyNow("p", 30, 3, 0.25, 9.0, "1"), LentKeyNow("q", 2, 0, None, None, "")
+        self.assertEqual(report.keys, KeysNow((), pool))
+        self.assertIsNone(of_whole(facts("a"), workers, history).keys)
