@@ -296,9 +296,9 @@ class KeyLease:
         if is_edge_limit(reply, body):
             pool._page(member, told_seconds(reply.retry_after, body))
         elif reply.status == _PAYMENT:
-            resets = quota_resets(body)
-            wait = NO_QUOTA if resets is None else max(1.0, resets - pool._wall())
-            pool._rest(member, min(wait, LONGEST_REST), "quota")
+            # A time that is past says nothing: the key is refused for another reason.
+            wait = (quota_resets(body) or 0.0) - pool._wall()
+            pool._rest(member, min(wait if wait > 0 else NO_QUOTA, LONGEST_REST), "quota")
         elif reply.status == _UNAUTHORIZED:
             pool._rest(member, NOT_VALID, "invalid")
         else:

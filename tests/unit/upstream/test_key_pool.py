@@ -147,6 +147,13 @@ class RestTests(PoolTestCase):
         self.clock.advance(NOT_VALID)
         self.assertEqual(self.resting(), {})
 
+    def test_past_reset(self) -> None:
+        """After a reset in the past the key is not tried again at once."""
+        body = b'{"detail":{"quota_reset_timestamp":"2020-01-01T00:00:00+00:00"}}'
+        self.lent(b"talk").refused(Reply(402, "application/json"), body, switches=False)
+        (rest,) = (each.resting for each in self.pool.now() if each.resting is not None)
+        self.assertEqual(rest, NO_QUOTA)
+
     def test_late_pages(self) -> None:
         """Pages that answer calls from before a ban prolong neither this one nor the next."""
         leases = [self.lent(b"talk") for _ in range(4)]
