@@ -74,6 +74,12 @@ class KeyMachine(RuleBasedStateMachine):
         """Both clocks go on."""
         self.clock.advance(seconds)
 
+    @rule(seconds=st.floats(1, 200_000))
+    def set_forward(self, seconds: float) -> None:
+        """The clock of the day is set forward, while no minute passes."""
+        self.note_day()
+        self.offset += seconds
+
     @rule(seconds=st.floats(-80_000, -1))
     def set_back(self, seconds: float) -> None:
         """The clock of the day is set back by less than a day, but not before the start."""

@@ -24,10 +24,15 @@ class PoolMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
+        self.offset = _WALL
+        self.start()
+
+    def start(self) -> None:
+        """Start the router: nothing is known of the keys."""
         self.pool = KeyPool(
             (PlatformKey(name, name.encode() * 9, name.encode()) for name in _NAMES),
             self.clock.seconds,
-            lambda: _WALL + self.clock.seconds(),
+            lambda: self.offset + self.clock.seconds(),
             most=4,
         )
         self.leases: list[tuple[KeyLease, bool]] = []
@@ -94,6 +99,16 @@ class PoolMachine(RuleBasedStateMachine):
     def pass_time(self, seconds: float) -> None:
         """Time passes."""
         self.clock.advance(seconds)
+
+    @rule(seconds=st.sampled_from([-90_000.0, -60.0, 60.0, 90_000.0]))
+    def step(self, seconds: float) -> None:
+        """The clock of the day is set, which ends no rest and prolongs none."""
+        self.offset += seconds
+
+    @rule()
+    def restart(self) -> None:
+        """The router starts anew; its requests have ended with it."""
+        self.start()
 
     @invariant()
     def counted(self) -> None:
