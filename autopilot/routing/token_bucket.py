@@ -78,6 +78,12 @@ def take(bucket: TokenBucket, rate: Rate, now: float, tokens: int = 1) -> TokenB
     return TokenBucket(missing, now) if missing <= rate.burst + _SLACK else None
 
 
+def spent(bucket: TokenBucket, rate: Rate, now: float, tokens: int) -> TokenBucket:
+    """Return the bucket after calls that have been made, whether it had their tokens or not."""
+    filled = refilled(bucket, rate, now)
+    return filled if rate.unlimited else TokenBucket(filled.missing + tokens, now)
+
+
 def put_back(bucket: TokenBucket, tokens: int) -> TokenBucket:
     """Return the bucket with tokens that were taken and not used."""
     return TokenBucket(max(0.0, bucket.missing - tokens), bucket.at)

@@ -17,7 +17,7 @@ class LenderLink:
     def __init__(self, lender: EdgeLender, slot: int, line: Line) -> None:
         self._lender = lender
         self._line = line
-        self._borrower = lender.join(b"%d" % slot, self._send)
+        self._borrower = lender.join(self._send)
         line.on(EdgeNotice, self._received)
 
     def close(self) -> None:

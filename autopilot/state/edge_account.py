@@ -68,7 +68,8 @@ class EdgeAccount:
 
     ``stated`` is in calls a minute. ``ban`` is the last one; it is kept after its end, because the
     next one is measured by it. ``prober`` is the request that shows whether it is over. ``call`` is
-    due when there is a token for the first that waits.
+    due when there is a token for the first that waits. ``lent`` calls are kept for workers, which
+    may yet make them: they are not there for others, and the bucket does not fill in their place.
     """
 
     __slots__ = (
@@ -77,6 +78,7 @@ class EdgeAccount:
         "call",
         "is_banned",
         "key",
+        "lent",
         "prober",
         "queue",
         "stated",
@@ -86,6 +88,7 @@ class EdgeAccount:
     def __init__(self, key: bytes) -> None:
         self.key = key
         self.bucket: TokenBucket = FULL
+        self.lent = 0
         self.stated: float | None = None
         self.stated_at = -inf
         self.ban: EdgeBan | None = None

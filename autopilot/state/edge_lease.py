@@ -1,14 +1,15 @@
 """The governor of a router with workers: the parent has the tokens, from which workers lease.
 
 A worker keeps a few calls of a key ready while there is plenty, and gives back what it does not use
-within a second; otherwise it waits in the parent's queue, where workers take turns. What it has
-leased is missing from the parent's bucket, which fills meanwhile: so the parent's burst is smaller
-by what it gains in that second, and workers together send no more than one process would.
+within a second; otherwise it tells the parent which conversations wait, and these take turns in the
+parent's queue, at whichever workers they are. What a worker has leased is not there for others, and
+counts as made only when it is: a bucket that filled while calls are out would give more of them
+than the edge takes. The parent's burst is smaller by what it gains in that second.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -50,12 +51,20 @@ def lending(config: EdgeConfig) -> EdgeConfig:
 class _Lease:
     """What a worker has of a key: when each call that it may make expires, and what it wants.
 
-    ``asked``: it has asked for spare calls and not been granted any, within the last second.
+    ``wanted`` has the conversation of each call for which the parent lets it wait. ``asked``: it
+    has asked for spare calls and not been granted any, within the last second. ``made``: the calls
+    that it has made and not told the parent of.
     """
 
     expiries: deque[float] = field(default_factory=deque)
-    wanted: int = 0
+    wanted: list[bytes] = field(default_factory=list)
     asked: bool = False
+    made: int = 0
+
+    def tell_made(self) -> int:
+        """Return the number of calls to tell the parent of, once."""
+        made, self.made = self.made, 0
+        return made
 
 
 class LeasingGovernor(EdgeGovernor):
@@ -74,7 +83,10 @@ class LeasingGovernor(EdgeGovernor):
         if isinstance(note, Grant):
             lease, account = self._lease(note.key), self._account(note.key)
             lease.expiries.extend([note.at + LEASED_FOR] * note.calls)
-            lease.wanted = max(0, lease.wanted - note.calls)
+            for conversation in reversed(note.turns):
+                account.queue.prefer(conversation)
+                if conversation in lease.wanted:
+                    lease.wanted.remove(conversation)
             lease.asked = lease.asked and not note.calls
             self._tidy_later()
             self._grant(account)
@@ -120,10 +132,11 @@ class LeasingGovernor(EdgeGovernor):
     def _ban(self, account: EdgeAccount, told: float | None, now: float) -> None:
         """See `EdgeGovernor`; what was leased before is void, so that there is one probe."""
         super()._ban(account, told, now)
-        if account is self._address:
-            self._leases.clear()
-        else:
-            self._leases.pop(account.key, None)
+        voided = tuple(self._leases) if account is self._address else (account.key,)
+        for key in voided:
+            lease = self._leases.pop(key, None)
+            if lease is not None and (lease.expiries or lease.made):
+                self.send(Back(key, len(lease.expiries), lease.made))
 
     def _take(self, account: EdgeAccount, now: float) -> bool:
         if self._rate(account).unlimited:
@@ -132,6 +145,7 @@ class LeasingGovernor(EdgeGovernor):
         if not lease.expiries:
             return False
         lease.expiries.popleft()
+        lease.made += 1
         self._ask(account, lease)
         return True
 
@@ -148,8 +162,8 @@ class LeasingGovernor(EdgeGovernor):
 
     def _want(self, account: EdgeAccount) -> None:
         """Ask for what is waited for, and no more."""
-        lease, wanted = self._lease(account.key), min(len(account.queue), MOST_WANTED)
-        if wanted != lease.wanted:
+        lease, wanted = self._lease(account.key), account.queue.turns(MOST_WANTED)
+        if sorted(wanted) != sorted(lease.wanted):
             lease.wanted = wanted
             self._ask(account, lease, always=True)
 
@@ -159,7 +173,7 @@ class LeasingGovernor(EdgeGovernor):
         lease.asked = lease.asked or few
         if few or always:
             spare = SPARE - len(lease.expiries) if few else 0
-            self.send(Want(account.key, lease.wanted, spare))
+            self.send(Want(account.key, tuple(lease.wanted), spare, lease.tell_made()))
 
     def _lease(self, key: bytes) -> _Lease:
         lease = self._leases.get(key)
@@ -175,7 +189,7 @@ class LeasingGovernor(EdgeGovernor):
             lease.expiries.popleft()
             expired += 1
         if expired:
-            self.send(Back(key, expired))
+            self.send(Back(key, expired, lease.tell_made()))
         return lease
 
     def _tidy_later(self) -> None:
@@ -188,6 +202,8 @@ class LeasingGovernor(EdgeGovernor):
         for key in tuple(self._leases):
             lease = self._fresh(key, now)
             lease.asked = False
+            if lease.made:
+                self.send(Back(key, 0, lease.tell_made()))
             if not (lease.expiries or lease.wanted):
                 del self._leases[key]
         if self._leases:
@@ -196,12 +212,12 @@ class LeasingGovernor(EdgeGovernor):
 
 @dataclass(eq=False)
 class Borrower:
-    """A worker, as the parent sees it; ``name`` stands for it in the queues of keys."""
+    """A worker, as the parent sees it: which of its calls wait, and which one probes."""
 
-    name: bytes
     send: Send
     waiting: dict[bytes, list[EdgePermit]] = field(default_factory=dict)
     probing: dict[bytes, EdgePermit] = field(default_factory=dict)
+    lent: Counter[bytes] = field(default_factory=Counter)
 
 
 class EdgeLender:
@@ -212,9 +228,9 @@ class EdgeLender:
         self._borrowers: dict[Borrower, None] = {}
         governor.ban_learned = self._tell_ban
 
-    def join(self, name: bytes, send: Send) -> Borrower:
+    def join(self, send: Send) -> Borrower:
         """Return a new worker, which knows of no ban yet."""
-        borrower = Borrower(name, send)
+        borrower = Borrower(send)
         self._borrowers[borrower] = None
         for standing in self._governor.standing(MOST_WANTED):
             if standing.banned_for:
@@ -228,15 +244,21 @@ class EdgeLender:
         borrower.waiting = {}
         for permit in (*permits, *borrower.probing.values()):
             self._governor.close_permit(permit)
+        for key, calls in borrower.lent.items():  # it may have made them
+            self._governor.made(key, calls)
 
     def received(self, note: Note, borrower: Borrower) -> None:
         """Take a message of a worker."""
         governor = self._governor
         if isinstance(note, Want):
+            self._made(note.key, note.made, borrower)
             self._lend(note, borrower)
         elif isinstance(note, Back):
-            governor.put_back(note.key, note.calls)
-            self._lose_probe(note.key, borrower)
+            self._made(note.key, note.made, borrower)
+            if note.calls:
+                borrower.lent[note.key] -= note.calls
+                governor.give_back(note.key, note.calls)
+                self._lose_probe(note.key, borrower)
         elif isinstance(note, Lost):
             self._lose_probe(note.key, borrower)
         elif isinstance(note, Answered):
@@ -251,6 +273,19 @@ class EdgeLender:
         elif isinstance(note, Stated):
             governor.stated(note.key, inf if note.limit < 0 else note.limit)
 
+    def _made(self, key: bytes, calls: int, borrower: Borrower) -> None:
+        borrower.lent[key] -= calls
+        self._governor.made(key, calls)
+        if borrower.lent[key] <= 0:
+            del borrower.lent[key]
+
+    def _grant(self, key: bytes, calls: int, turns: tuple[bytes, ...], borrower: Borrower) -> None:
+        """Grant calls that were drawn."""
+        borrower.lent[key] += calls
+        for _ in range(calls):
+            self._governor.lend(key)
+        borrower.send(Grant(key, calls, self._governor.now(), turns))
+
     def _lose_probe(self, key: bytes, borrower: Borrower) -> None:
         """Let another call show whether a ban is over, because that one was not made."""
         permit = borrower.probing.pop(key, None)
@@ -264,28 +299,37 @@ class EdgeLender:
                 each.send(Banned(key, seconds))
 
     def _lend(self, want: Want, borrower: Borrower) -> None:
-        """Let as many calls wait as the worker wants, and grant those that may be made at once."""
-        key, waiting, granted = want.key, borrower.waiting.setdefault(want.key, []), 0
-        while len(waiting) > want.calls:
-            self._governor.close_permit(waiting.pop())
-        for _ in range(min(want.calls, MOST_WANTED) - len(waiting)):
+        """Let those calls wait that the worker wants, and grant those that may be made at once."""
+        key, turns, calls = want.key, [], 0
+        for conversation in self._new_turns(want, borrower):
             permit = self._governor.permit(key, lambda: None)
             permit.resolved = partial(self._resolved, permit, borrower)
-            admission = self._governor.begin(permit, lambda: borrower.name)
+            admission = self._governor.begin(permit, partial(bytes, conversation))
             if admission is Admission.BANNED:
                 borrower.send(Banned(key, self._governor.banned_for(key)))
                 break
             if admission is Admission.WAITS:
-                waiting.append(permit)
+                borrower.waiting.setdefault(key, []).append(permit)
                 continue
-            granted += 1
+            turns.append(conversation)
             self._keep_prober(permit, borrower)
         for _ in range(min(want.spare, SPARE)):
-            granted += self._governor.has_plenty(key) and self._governor.draw(key)
-        if not waiting:
-            del borrower.waiting[key]
-        if granted:
-            borrower.send(Grant(key, granted, self._governor.now()))
+            calls += self._governor.has_plenty(key) and self._governor.draw(key)
+        if turns or calls:
+            self._grant(key, len(turns) + calls, tuple(turns), borrower)
+
+    def _new_turns(self, want: Want, borrower: Borrower) -> list[bytes]:
+        """Return the conversations that wait anew, after ending what is not wanted any more."""
+        new, kept = list(want.waiting[:MOST_WANTED]), []
+        for permit in borrower.waiting.pop(want.key, ()):
+            if permit.conversation in new:
+                new.remove(permit.conversation)
+                kept.append(permit)
+            else:
+                self._governor.close_permit(permit)
+        if kept:
+            borrower.waiting[want.key] = kept
+        return new
 
     def _resolved(self, permit: EdgePermit, borrower: Borrower) -> None:
         key = permit.account.key
@@ -298,7 +342,7 @@ class EdgeLender:
             borrower.send(Banned(key, self._governor.banned_for(key)))
             return
         self._keep_prober(permit, borrower)
-        borrower.send(Grant(key, 1, self._governor.now()))
+        self._grant(key, 1, (permit.conversation,), borrower)
 
     def _keep_prober(self, permit: EdgePermit, borrower: Borrower) -> None:
         """Keep the permit whose call shows whether a ban is over, until the worker says so."""

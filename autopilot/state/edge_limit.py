@@ -118,10 +118,24 @@ class EdgeGovernor:
         """Return the clock's time."""
         return self._clock.seconds()
 
-    def put_back(self, key: bytes, calls: int) -> None:
-        """Take back calls that were drawn and not made."""
+    def lend(self, key: bytes) -> None:
+        """Keep a call that was drawn for a worker, until it is made or given back."""
         account = self._account(key)
-        account.bucket = token_bucket.put_back(account.bucket, calls)
+        if not self._rate(account).unlimited:
+            account.bucket = token_bucket.put_back(account.bucket, 1)
+            account.lent += 1
+
+    def made(self, key: bytes, calls: int) -> None:
+        """Note that workers have made calls that were kept for them."""
+        account, now = self._account(key), self._clock.seconds()
+        calls = min(calls, account.lent)
+        account.lent -= calls
+        account.bucket = token_bucket.spent(account.bucket, self._rate(account), now, calls)
+
+    def give_back(self, key: bytes, calls: int) -> None:
+        """Take back calls that were kept for a worker and not made."""
+        account = self._account(key)
+        account.lent = max(0, account.lent - calls)
         if account.queue:
             self._grant(account)
 
@@ -129,8 +143,7 @@ class EdgeGovernor:
         """Return whether more than half of a key's burst may be sent at once."""
         account, now = self._account(key), self._clock.seconds()
         rate = self._rate(account)
-        half = token_bucket.available(account.bucket, rate, now) > rate.burst / 2
-        return half and not account.queue
+        return self._left(account, now) > rate.burst / 2 and not account.queue
 
     def banned_for(self, key: bytes) -> float:
         """Return how many seconds nothing is sent with a key from now on."""
@@ -148,7 +161,7 @@ class EdgeGovernor:
             if len(shown) > most:
                 break
             rate = self._rate(account)
-            full = token_bucket.available(account.bucket, rate, now) >= rate.burst
+            full = self._left(account, now) >= rate.burst
             if not full or account.queue or account.is_banned:
                 shown.append(self._standing(account))
         return shown
@@ -185,17 +198,23 @@ class EdgeGovernor:
         rate = min(config.most, config.usual if stated is None else stated)
         return Rate(rate, max(1.0, rate * config.burst))
 
+    def _left(self, account: EdgeAccount, now: float) -> float:
+        """Return the number of calls that are neither made nor lent."""
+        tokens = token_bucket.available(account.bucket, self._rate(account), now)
+        return max(0.0, tokens - account.lent)
+
     def _take(self, account: EdgeAccount, now: float) -> bool:
         """Take a token, if there is one."""
-        bucket = token_bucket.take(account.bucket, self._rate(account), now)
+        lent = account.lent
+        bucket = token_bucket.take(account.bucket, self._rate(account), now, 1 + lent)
         if bucket is None:
             return False
-        account.bucket = bucket
+        account.bucket = token_bucket.put_back(bucket, lent) if lent else bucket
         return True
 
     def _seconds_to(self, account: EdgeAccount, tokens: int, now: float) -> float:
         """Return the seconds until an account has this many tokens."""
-        return token_bucket.wait(account.bucket, self._rate(account), now, tokens)
+        return token_bucket.wait(account.bucket, self._rate(account), now, tokens + account.lent)
 
     # -- the calls of requests
 
@@ -412,7 +431,7 @@ class EdgeGovernor:
         return KeyStanding(
             account.key,
             self._whole(account).per_minute,
-            token_bucket.available(account.bucket, self._rate(account), now),
+            self._left(account, now),
             len(account.queue),
             max(0.0, account.banned_until(now) - now),
             self._share(account),

@@ -9,29 +9,37 @@ from msgspec import Struct
 
 
 class Want(Struct, frozen=True, tag="want"):
-    """To the parent: so many calls are waited for; so many more would be kept ready."""
+    """To the parent: whose calls are waited for; so many more would be kept ready.
+
+    ``waiting`` has the hash of a conversation for each call, in the order of their turns; ``made``
+    counts the granted calls that have been made since the last message of that key.
+    """
 
     key: bytes
-    calls: int
+    waiting: tuple[bytes, ...]
     spare: int = 0
+    made: int = 0
 
 
 class Grant(Struct, frozen=True, tag="grant"):
     """To a worker: so many calls may be made, soon after the monotonic time ``at``.
 
-    Workers and parent are on one host, so that they have one clock.
+    ``turns`` has the conversations for which some of them are. Workers and parent are on one host,
+    so that they have one clock.
     """
 
     key: bytes
     calls: int
     at: float
+    turns: tuple[bytes, ...] = ()
 
 
 class Back(Struct, frozen=True, tag="back"):
-    """To the parent: so many calls that were granted are not made."""
+    """To the parent: so many calls that were granted are not made; so many others have been."""
 
     key: bytes
     calls: int
+    made: int = 0
 
 
 class Page(Struct, frozen=True, tag="page"):

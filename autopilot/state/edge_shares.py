@@ -90,8 +90,8 @@ class SharingGovernor(EdgeGovernor):
             if not share:
                 self._set(account, 0.0, 0.0, now)
             return 0.0
-        tokens = token_bucket.available(account.bucket, self._rate(account), now)
-        self._set(account, share, tokens * share / had, now)
+        tokens = self._left(account, now)
+        self._set(account, share, tokens * share / had + account.lent, now)
         return tokens * (1.0 - share / had) / whole.burst
 
     def grant(self, key: bytes, share: float, fill: float) -> None:

@@ -6,6 +6,7 @@ Within a conversation the order is that of arrival.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from itertools import count, islice
 from typing import Generic, TypeVar
 
 Waiter = TypeVar("Waiter")
@@ -27,6 +28,22 @@ class FairQueue(Generic[Waiter]):
     def conversations(self) -> int:
         """The number of conversations that wait."""
         return len(self._turns)
+
+    def turns(self, most: int) -> list[bytes]:
+        """Return the conversations of the next waiters, ``most`` of them, in the order of `pop`."""
+        found: list[bytes] = []
+        for served in count():
+            row = (each for each, waiting in self._turns.items() if len(waiting) > served)
+            before = len(found)
+            found += islice(row, most - before)
+            if len(found) == before:
+                break
+        return found
+
+    def prefer(self, conversation: bytes) -> None:
+        """Let it be a conversation's turn, if one of its waiters is here."""
+        if conversation in self._turns:
+            self._turns.move_to_end(conversation, last=False)
 
     def add(self, conversation: bytes, waiter: Waiter) -> None:
         """Let a waiter wait behind those of its conversation."""

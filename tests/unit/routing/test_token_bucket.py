@@ -15,6 +15,7 @@ from autopilot.routing.token_bucket import (
     available,
     put_back,
     refilled,
+    spent,
     take,
     wait,
     with_one,
@@ -62,6 +63,14 @@ class TakeTests(SynchronousTestCase):
         later = take(FULL, USUAL, 7.0, 60)
         assert later is not None
         self.assertEqual(put_back(later, 5), TokenBucket(55.0, 7.0))
+
+    def test_spent(self) -> None:
+        """Calls that have been made count, whether there were tokens for them or not."""
+        self.assertEqual(spent(FULL, USUAL, 7.0, 5), TokenBucket(5.0, 7.0))
+        empty = take(FULL, USUAL, 0.0, 60)
+        assert empty is not None
+        self.assertEqual(spent(empty, USUAL, 1.0, 3), TokenBucket(62.0, 1.0))
+        self.assertEqual(spent(FULL, Rate.of(inf), 7.0, 5).missing, 0.0)
 
     def test_no_limit(self) -> None:
         """An infinite rate never lacks a token, and leaves a full bucket behind."""

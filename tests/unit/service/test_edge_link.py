@@ -49,12 +49,14 @@ class EdgeLinkTests(SynchronousTestCase):
         self.sent += 1
 
     def test_both_ways(self) -> None:
-        """A worker asks, and the parent grants; what is not used comes back."""
+        """A worker asks, and the parent grants; what is not used comes back within a second."""
         self.begin()
         self.carry()
         self.assertEqual(self.sent, 1)
         self.clock.advance(1.0)
         self.carry()
+        self.assertEqual(self.parent.standing(9)[1].available, 58.0)  # one was made
+        self.clock.advance(1.0)
         self.assertEqual(self.clock.getDelayedCalls()[:-1], [])
         self.assertEqual(len(self.parent.standing(9)), 1)  # no call is missing
 

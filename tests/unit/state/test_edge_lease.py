@@ -40,7 +40,7 @@ class Router:
         worker.send = lambda note: self.mail.append((number, True, note))
         self.workers.append(worker)
         self.borrowers.append(
-            self.lender.join(b"%d" % number, lambda note: self.mail.append((number, False, note)))
+            self.lender.join(lambda note: self.mail.append((number, False, note)))
         )
 
     def deliver(self) -> None:
@@ -67,11 +67,13 @@ class LeaseTests(SynchronousTestCase):
         self.router = Router()
         self.resolved: list[str] = []
 
-    def begin(self, worker: int = 0, key: bytes = K, name: str = "") -> EdgePermit:
+    def begin(
+        self, worker: int = 0, key: bytes = K, name: str = "", talk: bytes = b""
+    ) -> EdgePermit:
         """Ask for a first call."""
         governor = self.router.workers[worker]
         permit = governor.permit(key, lambda: self.resolved.append(name))
-        if governor.begin(permit, lambda: b"") is Admission.SENT:
+        if governor.begin(permit, lambda: talk) is Admission.SENT:
             self.resolved.append(name)
         return permit
 
@@ -108,12 +110,24 @@ class LeaseTests(SynchronousTestCase):
         """A flood on one worker does not delay a request on the other."""
         self.spend(59)
         for _ in range(20):
-            self.begin(0, name="flood")
+            self.begin(0, name="flood", talk=b"f")
         self.router.deliver()
-        self.begin(1, name="user")
+        self.begin(1, name="user", talk=b"u")
         self.router.deliver()
         self.router.pass_time(2.1)
         self.assertIn("user", self.resolved[59:])
+
+    def test_flood_on_all(self) -> None:
+        """A conversation that floods all workers has one turn, not one at each of them."""
+        self.spend(59)
+        for number in range(80):
+            self.begin(number % 2, name="flood", talk=b"f")
+        self.router.pass_time(1.1)
+        self.begin(0, name="user", talk=b"u")
+        self.begin(1, name="other", talk=b"o")
+        self.router.deliver()
+        self.router.pass_time(3.1)
+        self.assertEqual(sorted(self.resolved[-3:]), ["flood", "other", "user"])
 
     def test_given_back(self) -> None:
         """What a worker does not use for a second is the parent's again."""
@@ -232,18 +246,23 @@ class _Machine(RuleBasedStateMachine):
         else:
             self.pages += 1
 
-    def _arrive(self, worker: int) -> None:
+    def _arrive(self, worker: int, talk: int) -> None:
         governor = self.router.workers[worker]
         permit: EdgePermit = governor.permit(K, lambda: self._send(worker, permit))
         self.active.append((worker, permit))
-        if governor.begin(permit, lambda: b"") is Admission.SENT:
+        if governor.begin(permit, lambda: b"%d" % talk) is Admission.SENT:
             self._send(worker, permit)
 
-    @rule(worker=st.integers(0, 2), count=st.integers(1, 30), late=st.booleans())
-    def arrive(self, worker: int, count: int, late: bool) -> None:
-        """Let requests arrive."""
-        for _ in range(count):
-            self._arrive(worker)
+    @rule(
+        worker=st.integers(0, 2),
+        count=st.integers(1, 30),
+        talks=st.integers(1, 40),
+        late=st.booleans(),
+    )
+    def arrive(self, worker: int, count: int, talks: int, late: bool) -> None:
+        """Let requests of a few conversations arrive."""
+        for number in range(count):
+            self._arrive(worker, number % talks)
         if not late:
             self.router.deliver()
 

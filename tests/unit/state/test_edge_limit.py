@@ -55,6 +55,48 @@ class Governed(SynchronousTestCase):
         return self.governor.counts.calls.values[outcome,]
 
 
+class LentTests(Governed):
+    """Calls that are kept for workers."""
+
+    def lend(self, calls: int) -> None:
+        """Draw calls and keep them."""
+        for _ in range(calls):
+            self.assertTrue(self.governor.draw(K))
+            self.governor.lend(K)
+
+    def left(self) -> float:
+        """Return the calls that others may make."""
+        return self.governor.standing(1)[1].available
+
+    def test_no_gain(self) -> None:
+        """A full bucket does not fill while calls of it are lent, however often."""
+        self.lend(4)
+        self.assertEqual(self.left(), 56.0)
+        for _ in range(8):
+            self.clock.advance(0.5)
+            self.lend(4)
+            self.governor.give_back(K, 4)
+            self.assertEqual(self.left(), 56.0)
+        self.governor.give_back(K, 4)
+        self.assertEqual(len(self.governor.standing(1)), 1)
+
+    def test_made(self) -> None:
+        """A call that was made fills up again, from then on."""
+        self.lend(2)
+        self.clock.advance(5.0)
+        self.governor.made(K, 1)
+        self.assertEqual(self.left(), 58.0)
+        self.clock.advance(1.0)
+        self.assertEqual(self.left(), 59.0)
+
+    def test_given_back_to_those_who_wait(self) -> None:
+        """A call that comes back is the next one's."""
+        self.lend(60)
+        self.assertIs(self.begin()[1], WAITS)
+        self.governor.give_back(K, 1)
+        self.assertEqual(self.resolved, ["a"])
+
+
 class FirstTryTests(Governed):
     """First tries wait for their token."""
 

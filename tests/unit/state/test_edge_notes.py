@@ -24,8 +24,8 @@ class NoteTests(SynchronousTestCase):
     def test_each(self) -> None:
         """Every message is read as it was written."""
         for note in (
-            Want(b"k", 2, 1),
-            Grant(b"k", 1, 2.5),
+            Want(b"k", (b"a", b"b"), 1),
+            Grant(b"k", 1, 2.5, (b"a",)),
             Back(b"k", 3),
             Page(b"k", None),
             Page(b"", 60.0),

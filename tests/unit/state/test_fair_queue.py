@@ -40,6 +40,24 @@ class FairQueueTests(SynchronousTestCase):
         queue.remove(b"a", "a1")
         self.assertEqual((len(queue), queue.conversations, queue.pop()), (1, 1, "b1"))
 
+    def test_next_turns(self) -> None:
+        """The next turns are those that `pop` takes."""
+        queue: FairQueue[str] = FairQueue()
+        for waiter in ("a1", "a2", "a3", "b1", "c1", "b2"):
+            queue.add(waiter[:1].encode(), waiter)
+        self.assertEqual(queue.turns(9), [b"a", b"b", b"c", b"a", b"b", b"a"])
+        self.assertEqual(queue.turns(4), [b"a", b"b", b"c", b"a"])
+        self.assertEqual(FairQueue[str]().turns(4), [])
+
+    def test_prefer(self) -> None:
+        """A conversation may be given a turn; one that waits for nothing is given none."""
+        queue: FairQueue[str] = FairQueue()
+        for waiter in ("a1", "b1", "c1"):
+            queue.add(waiter[:1].encode(), waiter)
+        queue.prefer(b"c")
+        queue.prefer(b"d")
+        self.assertEqual([queue.pop() for _ in range(3)], ["c1", "a1", "b1"])
+
     @given(st.lists(st.tuples(st.sampled_from("apr"), st.sampled_from((b"x", b"y", b"z")))))
     def test_model(self, steps: list[tuple[str, bytes]]) -> None:
         """It behaves as a plain list of queues in rotation."""
