@@ -444,6 +444,7 @@ class Proxy:
             return _RefusedRequest(error, parsed.selector.mode, parsed.body.stream, key)
         request.lease = lease
         request.headers = lease.headers(request.headers)
+        request.query = b""  # it may hold a key of the client's, and the platform reads none
         return planned
 
     def _known(

@@ -39,6 +39,8 @@ FIRST_BAN: Final = 60.0
 LONGEST_REST: Final = 86_400.0
 _QUOTA_COUNTS: Final = 3600.0
 _PAYMENT, _UNAUTHORIZED = 402, 401
+_LEAST_KEY: Final = 8
+"""Bytes of the shortest value that is taken for a key where it is repeated."""
 
 CREDENTIALS: Final = frozenset(
     {
@@ -269,11 +271,17 @@ class KeyLease:
     def headers(self, given: RequestHeaders) -> RequestHeaders:
         """Return a request's fields with this key instead of the client's.
 
-        ``named`` stays: by it the router knows its client.
+        A field that repeats the client's key is left out as well. ``named`` stays: by it the router
+        knows its client.
         """
-        fields: list[Field] = [
-            each for each in given.fields if each[0].lower().replace(b"_", b"-") not in CREDENTIALS
-        ]
+        fields: list[Field] = []
+        keys: set[bytes] = set()
+        for name, value in given.fields:
+            if name.lower().replace(b"_", b"-") in CREDENTIALS:
+                keys.update(each for each in value.split()[-1:] if len(each) >= _LEAST_KEY)
+            else:
+                fields.append((name, value))
+        fields = [each for each in fields if not any(key in each[1] for key in keys)]
         fields.append((b"Authorization", self.authorization))
         return RequestHeaders(fields, given.named, field_lines(sent_up(fields)))
 

@@ -49,6 +49,7 @@ class PoolTestCase(KeyedTestCase):
         sent = self.wire.value()
         sent = sent[sent.rindex(b"POST ") :]
         self.assertEqual(sent.count(LENT), 1)
+        self.assertNotIn(b"q=1", sent)  # a client may have put its key into the query
         line = sent[sent.index(b"Authorization: Bearer " + LENT) :]
         return int(line.partition(b"\r\n")[0][-1:])
 

@@ -264,6 +264,20 @@ class HidingTests(PoolTestCase):
         self.assertEqual(again.upstream.count(b"cpk_"), 1)
         self.assertNotIn(b"cpk_aaaa", again.upstream)
 
+    def test_repeated(self) -> None:
+        """A client's key is not in another field either; a short word is not taken for one."""
+        fields = [
+            (b"Authorization", b"Bearer canary-1"),
+            (b"X-Api-Key", b"canary-2"),
+            (b"Api-Key", b"short"),
+            (b"X-Token", b"is:canary-1"),
+            (b"Cookie", b"key=canary-2"),
+            (b"X-Mine", b"short"),
+        ]
+        headers = self.lent().headers(read_request_headers(fields))
+        self.assertNotIn(b"canary", headers.upstream)
+        self.assertIn(b"X-Mine: short\r\n", headers.upstream)
+
     def test_down(self) -> None:
         """Neither in a field nor in an error's body, whose length stays."""
         lease = self.lent()
