@@ -251,12 +251,13 @@ class EdgeLender:
         """Take a message of a worker."""
         governor = self._governor
         if isinstance(note, Want):
-            self._made(note.key, note.made, borrower)
+            governor.made(note.key, note.made)
+            self._settle(note.key, note.made, borrower)
             self._lend(note, borrower)
         elif isinstance(note, Back):
-            self._made(note.key, note.made, borrower)
+            governor.made(note.key, note.made)
+            self._settle(note.key, note.made + note.calls, borrower)
             if note.calls:
-                borrower.lent[note.key] -= note.calls
                 governor.give_back(note.key, note.calls)
                 self._lose_probe(note.key, borrower)
         elif isinstance(note, Lost):
@@ -273,9 +274,9 @@ class EdgeLender:
         elif isinstance(note, Stated):
             governor.stated(note.key, inf if note.limit < 0 else note.limit)
 
-    def _made(self, key: bytes, calls: int, borrower: Borrower) -> None:
+    def _settle(self, key: bytes, calls: int, borrower: Borrower) -> None:
+        """Forget calls that a worker has made or given back, and the key with the last of them."""
         borrower.lent[key] -= calls
-        self._governor.made(key, calls)
         if borrower.lent[key] <= 0:
             del borrower.lent[key]
 

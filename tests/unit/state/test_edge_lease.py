@@ -136,6 +136,7 @@ class LeaseTests(SynchronousTestCase):
         self.assertEqual(self.router.parent.standing(1)[1].available, 59.0 - 1 - SPARE)
         self.router.pass_time(2.2)
         self.assertEqual(len(self.router.parent.standing(9)), 1)  # nothing is missing
+        self.assertEqual([each.lent for each in self.router.borrowers], [{}, {}])
         self.assertEqual(self.router.clock.getDelayedCalls(), [])
 
     def test_gives_up(self) -> None:
