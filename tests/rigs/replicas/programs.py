@@ -72,9 +72,10 @@ class StoreProcess(Child):
             client.sendall(f"*{len(words)}\r\n{lines}".encode())
             return client.recv(65_536)
 
-    def clients(self) -> int:
-        """Return the number of connections, but for that of this question."""
-        return self.tell("CLIENT", "LIST").count(b" addr=") - 1
+    def clients(self) -> list[bytes]:
+        """Return a line for each connection, but for those that asked such questions."""
+        lines = self.tell("CLIENT", "LIST").splitlines()
+        return [line for line in lines if b" addr=" in line and b" cmd=client|" not in line]
 
     def pause(self, seconds: float) -> None:
         """Answer no client for some seconds."""

@@ -15,7 +15,7 @@ from tests.rigs.smoke.processes import free_port
 from tests.rigs.smoke.waiting import until
 from tests.rigs.soak.client_group import ClientGroup
 from tests.rigs.soak.disturbances import Disturbances
-from tests.rigs.soak.final_checks import active, descriptors, end, examine
+from tests.rigs.soak.final_checks import active, descriptors_at_rest, end, examine
 from tests.rigs.soak.ledger import Ledger
 from tests.rigs.soak.outages import Outages
 from tests.rigs.soak.report import Check, Outcome, checks_of_memory
@@ -88,9 +88,9 @@ class Soak:
             if (store := self._store) is not None:
                 # One for commands, one for events; else they count as left open in the end.
                 await asyncio.to_thread(
-                    until, "both connections to the store", lambda: store.clients() >= 2
+                    until, "both connections to the store", lambda: len(store.clients()) >= 2
                 )
-            open_before = await descriptors(self._router)
+            open_before = await descriptors_at_rest(self._router)
             began, processor = monotonic(), self._router.processor()
             checks = [await self._traffic()]
             lasted = monotonic() - began
