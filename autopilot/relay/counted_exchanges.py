@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from autopilot.relay.exchange_base import ExchangeBase
+from autopilot.relay.exchange_machine import ExchangeMachine
 
 if TYPE_CHECKING:
     from autopilot.process.board import Slot
 
 
-class CountedExchanges(set[ExchangeBase]):
+class CountedExchanges(set[ExchangeMachine]):
     """A set whose size is in a slot of the board, as far as `Proxy` changes it."""
 
     __slots__ = ("_slot",)
@@ -19,7 +19,7 @@ class CountedExchanges(set[ExchangeBase]):
         super().__init__()
         self._slot = slot
 
-    def add(self, exchange: ExchangeBase) -> None:
+    def add(self, exchange: ExchangeMachine) -> None:
         """Add an exchange that begins."""
         super().add(exchange)
         self._slot.requests = len(self)

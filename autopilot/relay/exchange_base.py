@@ -6,8 +6,6 @@ or an embedding application's callback.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from autopilot.http.error_bodies import INTERNAL
@@ -23,15 +21,14 @@ from autopilot.routing.usage import Usage, cost_of
 from autopilot.state.tables import GivenUp
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IReactorTime
+    from collections.abc import Mapping
 
-    from autopilot.observability.log_rate_limit import FailureLog
     from autopilot.relay.bridge import BridgedResponse
+    from autopilot.relay.collaborators import Collaborators
     from autopilot.relay.config import RelayConfig
     from autopilot.relay.downstream import ClientRequest, Downstream
     from autopilot.relay.hedge import Hedge
-    from autopilot.relay.pacing import PacedCalls, Pacing
-    from autopilot.relay.response_head import DateField
+    from autopilot.relay.pacing import PacedCalls
     from autopilot.relay.stream import Stream
     from autopilot.relay.trace import Trace
     from autopilot.relay.usage_filter import UsageFilter
@@ -41,47 +38,14 @@ if TYPE_CHECKING:
     from autopilot.routing.why import Affinity, AffinityWhy, Why
     from autopilot.state.affinity import AffinityKey
     from autopilot.state.circuit_breaker import Client
-    from autopilot.state.hedging import HedgeBudget
     from autopilot.state.key_use import KeyUse
-    from autopilot.state.tables import StateTables
-    from autopilot.upstream.pool import Pool
     from autopilot.upstream.target import RequestTarget
 
 # The fields of which one has the client's key; an address has no limits of its own.
 _KEYS = frozenset({b"authorization", b"x-api-key", HOTKEY})
 
-Limited = Callable[["Client", Mapping[bytes, bytes], float], None]
-"""Takes the hash of a client, the fields of a response that state its limits, and the time."""
-
-
 # Records are kept and logged, and a client may send a name as long as its request allows.
 _LONGEST_NAME = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Collaborators:
-    """The objects that all exchanges share.
-
-    ``client`` returns the hash of a request's client. An exchange calls ``released`` when it ends.
-    It calls ``limited`` with what an upstream states of the client's limits, and asks ``pacing``
-    before each call of a dialect that is governed. Its deadlines are those of ``clock``.
-    ``hedges`` limits how many have a second attempt beside the first.
-    """
-
-    seconds: Callable[[], float]
-    pool: Pool
-    tables: StateTables
-    record: Callable[[RequestRecord], None]
-    client: Callable[[ClientRequest], Client]
-    released: Callable[[ExchangeBase], None]
-    failures: FailureLog
-    date: DateField
-    limited: Limited
-    clock: IReactorTime
-    hedges: HedgeBudget
-    pacing: Pacing | None = None
-
-
 # Read through their enums, these would cost each request as much as a call.
 _OVER, _TOTAL = State.OVER, Expiry.TOTAL
 

@@ -49,9 +49,9 @@ if TYPE_CHECKING:
     from autopilot.attestation.private_instances import Attested
     from autopilot.http.response_parser import ResponseHead
     from autopilot.observability.records import Outcome
+    from autopilot.relay.collaborators import Collaborators
     from autopilot.relay.config import RelayConfig
     from autopilot.relay.downstream import ClientRequest, CommittedHead, Downstream
-    from autopilot.relay.exchange_base import Collaborators
     from autopilot.relay.private_attempt import Sealed
     from autopilot.relay.private_path import PrivatePath
     from autopilot.relay.trace import Trace

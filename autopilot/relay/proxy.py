@@ -30,9 +30,10 @@ from autopilot.observability.records import (
 )
 from autopilot.observability.refusals import Refused, ignore
 from autopilot.process.hold_watch import Activity
+from autopilot.relay.collaborators import Collaborators, Limited
 from autopilot.relay.errors import NO_PRIVATE_MODE, SHUTTING_DOWN
 from autopilot.relay.exchange import Exchange
-from autopilot.relay.exchange_base import Collaborators, ExchangeBase, Limited
+from autopilot.relay.exchange_machine import ExchangeMachine
 from autopilot.relay.exchange_states import Input
 from autopilot.relay.pacing import Pacing
 from autopilot.relay.response_head import DateField
@@ -180,7 +181,7 @@ class Proxy:
         activity: Activity | None = None,
         refused: Refused = ignore,
         limited: Limited = lambda client, fields, now: None,
-        exchanges: set[ExchangeBase] | None = None,
+        exchanges: set[ExchangeMachine] | None = None,
         private: PrivateExchanges | None = None,
         governor: EdgeGovernor | None = None,
     ) -> None:
@@ -205,7 +206,7 @@ class Proxy:
         self._refreshed_in = refreshed_in
         self._tracer = tracer
         self._activity = Activity() if activity is None else activity
-        self._exchanges: set[ExchangeBase] = set() if exchanges is None else exchanges
+        self._exchanges: set[ExchangeMachine] = set() if exchanges is None else exchanges
         self._empty: Callable[[], None] | None = None
         self._private = private
         self._failures = FailureLog(_log, clock.seconds)
@@ -601,7 +602,7 @@ class Proxy:
         except Exception:  # noqa: BLE001  an embedding application's exporter
             self._failures.report("A trace could not be ended")
 
-    def _released(self, exchange: ExchangeBase) -> None:
+    def _released(self, exchange: ExchangeMachine) -> None:
         self._exchanges.discard(exchange)
         if self._exchanges or self._empty is None:
             return

@@ -46,6 +46,7 @@ REASONS: Final[dict[str, str]] = {
     "observability/records.py": _VALUE,
     "process/systemd/notify.py": "process/systemd/test_supervision.py receives its datagrams",
     "relay/attempt.py": _EXCHANGE,
+    "relay/collaborators.py": _VALUE,
     "relay/config.py": _VALUE,
     "relay/event_search.py": "relay/test_event_guard.py cuts its chunks in every place",
     "relay/counted_exchanges.py": "web/test_counted_site.py relays requests with it",
