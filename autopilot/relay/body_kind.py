@@ -45,6 +45,11 @@ def body_kind(head: ResponseHead, *, stream: bool = False) -> BodyKind:
     return BodyKind.UNLABELLED if stream and kind in _UNLABELLED else BodyKind.OPAQUE
 
 
+def is_coded(head: ResponseHead, opening: bytes) -> bool:
+    """Return whether a body is compressed, as its head says or its first bytes show."""
+    return (head.coded and head.length != 0) or opening.startswith(CODED_OPENINGS)
+
+
 def opening_kind(opening: bytes) -> BodyKind | None:
     """Return the kind of an unlabelled body by its first bytes; None if they are too few.
 

@@ -125,6 +125,12 @@ BY_REASON: Final[Mapping[FailureReason, RouterError]] = {
         "upstream_stream_interrupted",
         "The upstream's answer has an event that is not valid JSON.",
     ),
+    FailureReason.CODED: RouterError(
+        502,
+        "upstream_stream_interrupted",
+        "The upstream's response is compressed, which the router did not ask for: it could not see"
+        " to it that no key of its operator stands in it.",
+    ),
     FailureReason.TOTAL_DEADLINE: OUT_OF_TIME,
 }
 """The error if an attempt fails for this reason and no candidate is left (contract §10).

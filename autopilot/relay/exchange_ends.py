@@ -19,7 +19,7 @@ from autopilot.observability.records import (
     own_error,
 )
 from autopilot.relay.attempt import Attempt
-from autopilot.relay.body_kind import BodyKind
+from autopilot.relay.body_kind import BodyKind, is_coded
 from autopilot.relay.bridge import NO_STREAM, response_event
 from autopilot.relay.errors import BREAKS, NO_ANSWERS, OUT_OF_TIME, SHUTTING_DOWN, given_up
 from autopilot.relay.exchange_hedge import ExchangeHedge
@@ -64,6 +64,9 @@ class ExchangeEnds(ExchangeHedge, has_steps=False):
         """Commit to a response: relay it whole, or its head and the rest as a stream."""
         head = attempt.response
         assert head is not None and attempt.call is not None
+        has_our_key = attempt.candidate.origin is not None or self._request.lease is not None
+        if has_our_key and is_coded(head, attempt.held[0] if attempt.held else b""):
+            return self._withhold(head, now)
         policy = attempt.commit_policy
         if policy is not None and not policy.answered and self._streams:
             attempt.first_content = now - attempt.started
@@ -84,7 +87,7 @@ class ExchangeEnds(ExchangeHedge, has_steps=False):
         if 200 <= head.status < 300:
             tables.committed(self._key, attempt.candidate.model, now)
         response = self._response if bridge is None else bridge.relay()
-        if attempt.candidate.origin is not None or self._request.lease is not None:
+        if has_our_key:
             response = KeyMask(response, self._owner_of(attempt).secret)
         if is_stream and self._body.template.asks_usage:
             response = self._filter = UsageFilter(response)
@@ -137,6 +140,9 @@ class ExchangeEnds(ExchangeHedge, has_steps=False):
         ``meant`` is the meaning of a 2xx: with no candidate left, one without an answer is relayed.
         ``raw_usage`` is its ``usage``, empty if it has none; None unless the answer is a usual one.
         """
+        has_our_key = attempt.candidate.origin is not None or self._request.lease is not None
+        if has_our_key and is_coded(head, body):
+            return self._withhold(head, now)
         bridge = self._bridge
         if bridge is not None and bridge.begun:
             return self._end_bridged(attempt, head, body, now)
@@ -166,11 +172,22 @@ class ExchangeEnds(ExchangeHedge, has_steps=False):
                     tables.ended(model, attempt.first_content, 0, 0.0, now)
                 elif not self._streams:
                     tables.latency.answered(model, now - attempt.started)
-        if attempt.candidate.origin is not None or self._request.lease is not None:
+        if has_our_key:
             body = self._owner_of(attempt).masked(body)
         self._response.whole(committed, body)
         self._responded = True
         return self._conclude(outcome, now, len(body), True, reason, usage, cost)
+
+    def _withhold(self, head: ResponseHead, now: float) -> State:
+        """Relay nothing of a compressed response to a call with the operator's key.
+
+        The key could not be masked in it, should the upstream repeat it. The router asks for no
+        compression, and decompresses nothing.
+        """
+        if 200 <= head.status < 300:
+            return self._fail(FailureReason.CODED, now)
+        error = given_up(FailureReason.CODED)
+        return self._refuse(replace(error, tried=self._tried() or b""), now)
 
     def _end_bridged(self, attempt: Attempt, head: ResponseHead, body: bytes, now: float) -> State:
         """End a stream that has begun with a response that is none, of which ``body`` is known."""

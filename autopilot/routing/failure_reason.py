@@ -29,6 +29,7 @@ class FailureReason(StrEnum):
     CUT = "cut"
     INVALID_EVENT = "invalid_event"
     EMPTY = "empty"
+    CODED = "coded"
     TOTAL_DEADLINE = "total_deadline"
     STATUS_402 = "status_402"
     STATUS_429 = "status_429"

@@ -46,6 +46,7 @@ _REASONS: Final = {
     FailureReason.CUT: Formatted("cut off"),
     FailureReason.INVALID_EVENT: Formatted("event that is not JSON"),
     FailureReason.EMPTY: Formatted("answer without content"),
+    FailureReason.CODED: Formatted("compressed unasked"),
     FailureReason.TOTAL_DEADLINE: Formatted("total deadline reached"),
     FailureReason.CAPACITY: Formatted("at capacity"),
     FailureReason.CONTEXT: Formatted("context too long"),

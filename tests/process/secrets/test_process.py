@@ -38,8 +38,8 @@ _PRIVATE = {
     FailureReason.NOT_SERVED,
     FailureReason.REPLY_INVALID,
 }
-# None of these has another service; tests/conduct/test_fallbacks.py looks for its secrets.
-_FALLBACK = {FailureReason.STATUS_402}
+# None of these has a key of the operator's; tests/conduct/test_fallbacks.py looks for its secrets.
+_FALLBACK = {FailureReason.STATUS_402, FailureReason.CODED}
 _REASON = re.compile(r'failover_reason_total\{reason="([^"]+)"')
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.http.response_parser import ResponseHead
-from autopilot.relay.body_kind import BodyKind, body_kind, opening_kind
+from autopilot.relay.body_kind import BodyKind, body_kind, is_coded, opening_kind
 
 
 class BodyKindTests(SynchronousTestCase):
@@ -26,6 +26,20 @@ class BodyKindTests(SynchronousTestCase):
         ):
             head = ResponseHead(200, b"", (), content_type, length, coded)
             self.assertIs(body_kind(head), expected, head)
+
+    def test_coded(self) -> None:
+        """The head says that a body is coded, or its first bytes show it; none is not."""
+        for coded, length, opening, expected in (
+            (True, None, b"", True),
+            (True, 9, b"{", True),
+            (True, 0, b"", False),
+            (False, None, b"\x1f\x8b", True),
+            (False, None, b"\x28\xb5\x2f\xfd", True),
+            (False, 9, b"{}", False),
+            (False, None, b"", False),
+        ):
+            head = ResponseHead(200, b"", (), "text/plain", length, coded)
+            self.assertIs(is_coded(head, opening), expected, (head, opening))
 
     def test_unlabelled(self) -> None:
         """Where a stream was asked for, types that say nothing leave it to the first bytes."""

@@ -492,6 +492,19 @@ class CanaryTests(FallbackTestCase):
             self.wire.says(whole(401, body))
             self.assertEqual(client.down.body, body.replace(b"other-canary", b"*" * len(KEY)))
 
+    def test_coded(self) -> None:
+        """What it compresses is not relayed: its key could not be masked in that."""
+        for status in (401, 200):
+            client = self.ask(f"{NAMED},a", stream=False)
+            self.wire.says(whole(status, b"?", JSON, b"Content-Encoding: br", b"Connection: close"))
+            if status == 200:
+                self.answer()
+                self.assertEqual(client.down.body, ANSWER)
+            else:
+                self.assert_refused(client, 502, "upstream_stream_interrupted")
+        failed = [[each.reason for each in record.failovers] for record in self.records]
+        self.assertEqual(failed, [[], ["coded"]])
+
     def test_limits(self) -> None:
         """What another service states is none of the client's account with the platform."""
         self.ask(NAMED, stream=False)

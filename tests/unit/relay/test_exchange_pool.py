@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+from itertools import product
+
 from autopilot.http.dialect import Dialect
+from autopilot.routing.commit import Commit
 from autopilot.routing.identity import Hasher
 from autopilot.routing.key_policy import KeyRules
 from autopilot.state.edge_account import EdgeConfig
@@ -280,6 +284,48 @@ class RefusalTests(PoolTestCase):
                     self.wire.says(piece)
                 masked = body.replace(key, b"*" * len(key))
                 self.assertEqual((client.down.status, client.down.body), (status, masked), name)
+
+    def test_coded(self) -> None:
+        """What is compressed, where the key could not be masked, is not relayed in any pieces."""
+        secret = gzip.compress(b"x" + LENT + b"1", mtime=0)
+        for field in (b"gzip", b"br", b"deflate", b"zstd", b"identity, GZIP", None):
+            fields = () if field is None else (b"Content-Encoding: " + field,)
+            for status, kind, streams, at in product(
+                (200, 400, 503), (JSON, SSE, b"text/html"), (False, True), (0, 1, len(secret))
+            ):
+                if field is None and at == 0:
+                    continue  # nothing says what it is
+                self.build()
+                self.lend()
+                client = self.ask("a", stream=streams, token=CLIENTS)
+                self.assertIn(b"\r\nAccept-Encoding: identity\r\n", self.wire.value())
+                self.wire.says(
+                    head(status, kind, b"Content-Length: %d" % len(secret), *fields) + secret[:at],
+                    secret[at:],
+                )
+                self.assert_refused(client, 502, "upstream_stream_interrupted")
+                assert client.down.refusal is not None
+                self.assertIn("compressed", client.down.refusal.message)
+
+    def test_coded_answer(self) -> None:
+        """A compressed answer fails, so that the next candidate is tried; identity is none."""
+        for commit in Commit:
+            self.build(commit=commit)
+            self.lend()
+            client = self.ask("a,b", stream=False, token=CLIENTS)
+            coded = gzip.compress(ANSWER)
+            self.wire.says(whole(200, coded, JSON, b"Content-Encoding: gzip"))
+            self.assertEqual(self.models, ["a", "b"])
+            self.wire.says(whole(200, ANSWER, JSON, b"Content-Encoding: identity"))
+            self.assertEqual((client.down.status, client.down.body), (200, ANSWER))
+            self.assertEqual([each.reason for each in self.records[-1].failovers], ["coded"])
+
+    def test_coded_without_a_pool(self) -> None:
+        """A compressed answer to a client's own key is the client's."""
+        self.proxy.key_pool = None
+        client = self.ask("a", stream=False, token=CLIENTS)
+        self.wire.says(whole(200, gzip.compress(ANSWER, mtime=0), JSON, b"Content-Encoding: gzip"))
+        self.assertEqual(gzip.decompress(client.down.body), ANSWER)
 
     def test_all_banned(self) -> None:
         """With every key banned nothing is sent, and the error says when to come back."""

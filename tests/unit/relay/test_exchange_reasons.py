@@ -180,10 +180,10 @@ class ReasonTests(ReasonTestCase):
     def test_closed(self) -> None:
         """No reason is missing from the table, or from that of private exchanges.
 
-        The tests of fallbacks have the 402.
+        The tests of fallbacks have the 402, and those of the operator's keys what is coded.
         """
         tried = {reason for reason, _ in REASONS} | {each.reason for each in FAILURES}
-        self.assertEqual(tried | {*UNSENT, ONCE_MORE, "status_402"}, set(FailureReason))
+        self.assertEqual(tried | {*UNSENT, ONCE_MORE, "status_402", "coded"}, set(FailureReason))
 
     def test_errors(self) -> None:
         """With no candidate left the client gets the error of the reason, or the response."""
@@ -196,6 +196,7 @@ class ReasonTests(ReasonTestCase):
             "upstream_first_body_byte_timeout": ("first_body_byte_timeout",),
             "upstream_stream_interrupted": (
                 *("stalled", "error_event", "gave_up", "no_terminator", "cut", "invalid_event"),
+                "coded",
             ),
             "upstream_total_timeout": ("total_deadline",),
         }

@@ -327,6 +327,7 @@ class ReasonTests(SynchronousTestCase):
             *("connection_lost", "header_timeout", "protocol_error"),
             *("first_body_byte_timeout", "plain_timeout", "stalled", "total_deadline"),
             *("error_event", "gave_up", "no_terminator", "cut", "invalid_event", "empty"),
+            "coded",
         }
         responses = {"capacity", "not_found", "context", "status_402", "status_429"}
         responses |= {f"status_{status}" for status in range(500, 600)}
