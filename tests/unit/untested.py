@@ -7,19 +7,12 @@ from typing import Final
 _CHECK: Final = "a part of `autopilot check`, whose output cli/test_check*.py compares line by line"
 _EXPLAIN: Final = "cli/test_explain.py compares its whole output"
 _EXCHANGE: Final = "a part of the exchange, which relay/test_*exchange*.py drive from outside"
-_INSTANCES: Final = "attestation/test_attested_instances.py drives it from outside"
 _PAGE: Final = "web/status/test_page.py reads the page that it is a part of"
 _VALUE: Final = "a value or a name without a decision of its own"
 
 REASONS: Final[dict[str, str]] = {
     "_version.py": _VALUE,
     "__main__.py": "tests of the commands run it as a process",
-    "attestation/chute_reports.py": _INSTANCES,
-    "attestation/instance_answers.py": "attestation/test_asked_instances.py asks it",
-    "attestation/judging.py": "wiring/test_private.py judges evidence with it",
-    "attestation/private_report.py": _VALUE,
-    "attestation/verdict.py": _VALUE,
-    "attestation/why_unavailable.py": _INSTANCES,
     "cli/arguments.py": "cli/test_entry.py and cli/test_demo.py read its errors and its help",
     "cli/check_config.py": _CHECK,
     "cli/check_feeds.py": _CHECK,

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 from tests.process.serving import ServedTestCase
 from tests.rigs.smoke.client import Exchange, fetch_json, post_head
+from tests.unit.attestation import world
 from tests.unit.attestation.sealed import FOLDER
-from tests.unit.cli.test_evidence_verify import roots_pem
 
 REQUESTS = 8
 KEY = "cpk_canary.of.workers"
@@ -25,7 +25,7 @@ class PrivateTests(ServedTestCase):
     def settings(cls, folder: Path, base: str) -> Mapping[str, Mapping[str, str]]:
         """Trust the roots of the world, and let the stub serve Intel's data."""
         roots = folder / "roots.pem"
-        roots.write_bytes(roots_pem())
+        roots.write_bytes(world.roots_pem())
         own = {
             "PRIVATE": "always",
             "WORKERS": "2",

@@ -18,7 +18,7 @@ from tests.rigs.live.key import Key
 from tests.rigs.live.private_run import COMPLETE, INCOMPLETE, REPORT, PrivateRun
 from tests.rigs.live.reply import Reply
 from tests.rigs.live.request import Host
-from tests.unit.cli.test_evidence_verify import roots_pem
+from tests.unit.attestation import world
 
 DATA = Path(__file__).parents[2] / "data" / "private"
 reactor: Any = installed
@@ -40,7 +40,7 @@ class RunTests(TestCase):
         self.logs = Path(self.mktemp()).absolute()
         self.logs.mkdir()
         self.roots = self.logs / "roots.pem"
-        self.roots.write_bytes(roots_pem())
+        self.roots.write_bytes(world.roots_pem())
         self.said: list[str] = []
 
     async def played(self, resource: Any) -> tuple[int, dict[str, str]]:

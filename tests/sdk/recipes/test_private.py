@@ -20,7 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rigs.smoke.processes import RouterProcess, StubProcess
 from tests.sdk.recipes.cases import NODE_MODULES, PATIENCE, interpreter
-from tests.unit.cli.test_evidence_verify import roots_pem
+from tests.unit.attestation import world
 from tools.docs.blocks import PRIVATE, ROOT, blocks_of
 
 KIT = ROOT / "tests" / "data" / "private"
@@ -41,7 +41,7 @@ class PrivatePageTests(SynchronousTestCase):
         """Start both."""
         with ExitStack() as opened:
             cls.folder = Path(opened.enter_context(TemporaryDirectory(prefix="private-")))
-            (cls.folder / "roots.pem").write_bytes(roots_pem())
+            (cls.folder / "roots.pem").write_bytes(world.roots_pem())
             (cls.folder / "node_modules").symlink_to(NODE_MODULES)
             options = ("--token-delay-ms", "1", "--attestation-kit", str(KIT))
             cls.stub = StubProcess("stub", cls.folder, options)

@@ -8,12 +8,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.attestation.asked_instances import MAX_LEARNED, READY_SECONDS, AskedInstances
-from autopilot.attestation.instance_answers import (
-    LOOK_SECONDS,
-    REMEMBERED,
-    Asker,
-    InstanceAnswers,
-)
+from autopilot.attestation.instance_answers import LOOK_SECONDS, Asker, InstanceAnswers
 from autopilot.attestation.private_instances import (
     Attested,
     Cause,
@@ -21,7 +16,7 @@ from autopilot.attestation.private_instances import (
     UnavailableError,
 )
 from autopilot.attestation.private_report import PrivateReport
-from autopilot.attestation.private_wire import Acquire, Found, encode
+from autopilot.attestation.private_wire import Found, encode
 from autopilot.attestation.sealing import InstanceKey, UnsealableError
 from autopilot.attestation.verdict import Refusal
 from tests.unit.attestation.fake_instances import FOUND, FakeInstances, attested
@@ -133,16 +128,6 @@ class AskedInstancesTests(SynchronousTestCase):
             self.own.told, [("nonce_refused", "id"), ("key_changed", "id"), ("vanished", "id")]
         )
 
-    def test_remembered(self) -> None:
-        """The parent remembers a number of the last ones."""
-        found = []
-        for number in range(REMEMBERED + 1):
-            self.own.ready.append(attested(instance_key(), f"i{number}", f"n{number}"))
-            found.append(self.successResultOf(self.acquire()))
-        for each in (found[0], found[1]):
-            self.service.vanished(CHUTE, CLIENT, each)
-        self.assertEqual(self.own.told, [("vanished", "i1")])
-
     def test_standing(self) -> None:
         """What is known of chutes is what the answers taught, for a while."""
         self.own.ready = [
@@ -226,8 +211,3 @@ class AskedInstancesTests(SynchronousTestCase):
         self.assertIs(self.error(waiting).cause, Cause.NOT_READY)
         self.assertEqual(len(logs), 1)
         self.assertNotIn("canary", repr(logs))
-
-    def test_representation(self) -> None:
-        """No representation of a message shows what it carries."""
-        wish = Acquire(1, CHUTE, CLIENT, BEARER, (), None)
-        self.assertEqual(repr(wish), "Acquire()")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -12,10 +11,9 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.attestation.collateral import Platform
 from autopilot.attestation.instances import DiscoveredInstance
+from autopilot.attestation.judging import Judge
 from autopilot.attestation.measurements import Measurement
-from autopilot.attestation.quote_verification import MAX_QUOTE_BYTES, platform_of
 from autopilot.attestation.verdict import Refusal, Verified
 from autopilot.attestation.verdicts import (
     AT_ONCE,
@@ -27,7 +25,6 @@ from autopilot.attestation.verdicts import (
     Verdict,
     Verdicts,
 )
-from autopilot.attestation.verification import Question, decoded, read_evidence, verification
 from tests.unit.attestation import world
 
 A, B = (DiscoveredInstance(f"id-{name}", world.key(name)) for name in ("A", "B"))
@@ -45,14 +42,15 @@ class VerdictTestCase(SynchronousTestCase):
         self.answers: list[Deferred[bytes]] = []
         self.cancelled: list[int] = []
         self.collateral: str | None = world.collateral()
+        judge = Judge(world.policy(rows=()), lambda _quote: None)
         self.verdicts = Verdicts(
             self.clock,
             Sources(
                 evidence=self.fetch,
-                platform=self.platform,
+                platform=judge.platform,
                 collateral=lambda _platform: succeed(self.collateral),
                 measurements=world.rows,
-                steps=self.steps,
+                steps=judge.steps,
                 wall=lambda: self.now + self.clock.seconds(),
             ),
         )
@@ -64,24 +62,6 @@ class VerdictTestCase(SynchronousTestCase):
         answer: Deferred[bytes] = Deferred(lambda _: self.cancelled.append(number))
         self.answers.append(answer)
         return answer
-
-    def platform(self, body: bytes) -> Platform:
-        """Return the platform of an answer, as the wiring does."""
-        text = read_evidence(body).quote
-        return platform_of(decoded(text, MAX_QUOTE_BYTES, Refusal.QUOTE_MALFORMED))
-
-    def steps(
-        self,
-        body: bytes,
-        nonce: str,
-        key: str,
-        collateral: str | None,
-        rows: Sequence[Measurement],
-        now: int,
-    ) -> Generator[None, None, Verified]:
-        """Begin a verification, as the wiring does."""
-        policy = world.policy(rows=rows)
-        return verification(read_evidence(body), Question(nonce, key), collateral, policy, now)
 
     def judge(self, instance: DiscoveredInstance = A) -> Deferred[Verdict]:
         """Ask for the verdict on a key."""

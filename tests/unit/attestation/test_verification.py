@@ -119,7 +119,6 @@ class QuestionTests(VerificationTestCase):
         """No representation shows evidence, nonce or key."""
         self.assertEqual(repr(QUESTION), "Question()")
         self.assertEqual(repr(world.evidence_of(world.make(NONCE))), "Evidence()")
-        self.assertEqual(str(RefusedError(Refusal.DEBUG)), "debug")
 
 
 class StepTests(VerificationTestCase):

@@ -39,11 +39,21 @@ def _kit() -> dict[str, Any]:
 NOW: int = world()["fixed_now"]
 
 
+def _root_ders() -> list[bytes]:
+    ders = world()["roots"]
+    return [b64decode(ders[f"{each}_root_der_b64"]) for each in ("intel_like", "gpu")]
+
+
 def roots() -> tuple[bytes, bytes]:
     """Return the DER of the world's root for quotes, and the hash of that for GPUs."""
-    ders = world()["roots"]
-    intel, gpu = (b64decode(ders[f"{each}_root_der_b64"]) for each in ("intel_like", "gpu"))
+    intel, gpu = _root_ders()
     return intel, sha256(gpu).digest()
+
+
+def roots_pem() -> bytes:
+    """Return both roots as PEM, that for quotes first."""
+    certificates = map(load_der_x509_certificate, _root_ders())
+    return b"".join(each.public_bytes(Encoding.PEM) for each in certificates)
 
 
 def rows() -> tuple[Measurement, ...]:

@@ -5,12 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from base64 import b64decode
 from pathlib import Path
 from typing import Any, cast
-
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import load_der_x509_certificate
 
 from autopilot.attestation.measurements import parse_pinned
 from autopilot.cli import evidence
@@ -21,13 +17,6 @@ from tests.unit.cli.asked import CommandTestCase
 KEY = "cpk_canary.of.the.key"
 A, B = INSTANCES["A"], INSTANCES["B"]
 LIMITED: Answer = 429, b'{"detail":"Rate limit exceeded. Try again later. canary"}', {}
-
-
-def roots_pem() -> bytes:
-    """Return the two roots of the world."""
-    ders = (world.world()["roots"][f"{each}_root_der_b64"] for each in ("intel_like", "gpu"))
-    certificates = map(load_der_x509_certificate, map(b64decode, ders))
-    return b"".join(each.public_bytes(Encoding.PEM) for each in certificates)
 
 
 class VerifyTestCase(CommandTestCase):
@@ -41,7 +30,7 @@ class VerifyTestCase(CommandTestCase):
         self.environ |= {"CHUTES_API_KEY": KEY, "API_BASE_URL": "http://127.0.0.1:9"}
         self.environ["MODELS_URL"] = "http://127.0.0.1:9/v1/models"
         self.patch(time, "time", lambda: float(world.NOW))
-        Path("roots.pem").write_bytes(roots_pem())
+        Path("roots.pem").write_bytes(world.roots_pem())
 
     def arguments(self, *more: str) -> tuple[str, ...]:
         """Return the arguments of a verification."""
@@ -216,7 +205,7 @@ class TroubleTests(VerifyTestCase):
 
     def test_options(self) -> None:
         """Options that do not fit together, or files that cannot be read, are errors."""
-        Path("one.pem").write_bytes(roots_pem()[:900])
+        Path("one.pem").write_bytes(world.roots_pem()[:900])
         for arguments, words in (
             (("--at", "1"), "--at needs --offline"),
             (("--verify", "--at", "1"), "--at needs --offline"),

@@ -31,7 +31,6 @@ from autopilot.wiring.private import (
 )
 from tests.unit.attestation import world
 from tests.unit.attestation.platform import CHUTE, INSTANCES, MODEL, Answer, Platform
-from tests.unit.cli.test_evidence_verify import roots_pem
 
 BASE = "http://127.0.0.1:9"
 CATALOG = Catalog.of([Model(MODEL, CHUTE, True), Model("vendor/plain", "other", False)])
@@ -44,7 +43,7 @@ class PrivateWiringTests(SynchronousTestCase):
         """Make a platform at the world's time."""
         self.folder = Path(self.mktemp())
         self.folder.mkdir()
-        (self.folder / "roots.pem").write_bytes(roots_pem())
+        (self.folder / "roots.pem").write_bytes(world.roots_pem())
         self.clock = Clock()
         self.platform = Platform()
         self.agent = RequestTraversalAgent(self.platform)
