@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
 from functools import cached_property
 from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, gatherResults
-from twisted.internet.task import deferLater
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from autopilot._version import __version__
 from autopilot.observability.log_rate_limit import FailureLog
 from autopilot.process.systemd.sockets import Sockets, family_of
+from autopilot.service.drain import HANDOVER_CHECKS, ConnectionDrain
 from autopilot.settings import (
     NO_PORT,
     Settings,
@@ -34,7 +33,7 @@ from autopilot.wiring.parts import Parts
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
-    from twisted.internet.interfaces import IDelayedCall, IProtocolFactory
+    from twisted.internet.interfaces import IProtocolFactory
     from twisted.web.resource import IResource
 
     from autopilot.observability.records import RequestRecord
@@ -43,10 +42,6 @@ if TYPE_CHECKING:
     from autopilot.web.site import AutopilotSite
     from autopilot.web.start_page import Address
     from autopilot.wiring.role import Role
-
-_ABORT_DELAY = 1.0  # seconds for the final events to reach the clients
-_HANDOVER_CHECKS = 20
-_HANDOVER_CHECK_INTERVAL = 0.05
 
 
 def use_monotonic_clock(reactor: Any = None) -> None:
@@ -113,9 +108,6 @@ class AutopilotService(Service):
         self._failures = FailureLog(self._log, parts.clock.seconds)
         self._embedded = True
         self._stopping = False
-        self._in_haste = False
-        self._waiting: Deferred[None] | None = None
-        self._late: IDelayedCall | None = None
         self._api: list[Listener] = []
         self._admin: list[Listener] = []
         if listen:
@@ -123,6 +115,7 @@ class AutopilotService(Service):
         if listen and not with_api:
             self._admin = self._operators_listeners(passed)
         self._listeners = [*self._api, *self._admin]
+        self._drain = ConnectionDrain(reactor, parts.proxy, self._listeners)
 
     @cached_property
     def operators_resource(self) -> IResource:
@@ -297,11 +290,7 @@ class AutopilotService(Service):
 
     def end_drain(self) -> None:
         """End the drain of a stopping service now, as at the end of its time (contract §11)."""
-        self._in_haste = True
-        if self._waiting is not None:
-            self._waiting.cancel()
-        if self._late is not None and self._late.active():
-            self._late.reset(0)
+        self._drain.end()
 
     def stopService(self) -> Deferred[None]:
         """Report not ready, stop accepting, drain, then stop every part (contract §11)."""
@@ -331,7 +320,7 @@ class AutopilotService(Service):
             *(listener.close for listener in self._listeners),
             parts.updates.close,
             self._finish_handover,
-            self._drain,
+            self._finish_requests,
             parts.attestation.stop,
             parts.control.stop,
             parts.hold_watch.stop,
@@ -374,29 +363,15 @@ class AutopilotService(Service):
         """Serve for DRAIN_DELAY_MS, in which load balancers see ``/readyz``."""
         delay = self.settings.drain_delay_ms
         if delay and self._listeners:
-            self._waiting = deferLater(self._reactor, delay / 1000)
-            with suppress(CancelledError):
-                await self._waiting
+            await self._drain.serve_for(delay / 1000)
 
     async def _finish_handover(self) -> None:
-        """Serve the last requests of clients that connected before a successor process took over.
-
-        If the listening sockets are shared with a successor, a client that connected or got a
-        response a moment ago may have a request on its way. It is served as the last one on its
-        connection, so that the client's next connection reaches the successor.
-        """
-        # Only sockets shared with a successor are handed over; a port of our own just closes.
-        sites = {listener.site for listener in self._listeners if listener.shared}
-        for site in sites:
-            site.wind_down(self._lingers_until())
-        checks = 0  # counted in turns, as a delayed process has not read anything meanwhile
-        while self._awaits_more(checks) and any(site.expecting for site in sites):
-            checks += 1
-            await deferLater(self._reactor, _HANDOVER_CHECK_INTERVAL)
+        """Serve the last requests of clients that connected before a successor took over."""
+        await self._drain.finish_handover(self._lingers_until(), self._awaits_more)
 
     def _awaits_more(self, checks: int) -> bool:
         """Return whether to wait for last requests, after so many checks."""
-        return checks < _HANDOVER_CHECKS
+        return checks < HANDOVER_CHECKS
 
     def _lingers_until(self) -> float:
         """Return until when a client may send another request after a stream; here it may not.
@@ -405,34 +380,14 @@ class AutopilotService(Service):
         """
         return -inf
 
-    async def _drain(self) -> None:
+    async def _finish_requests(self) -> None:
         """Let requests in progress finish in DRAIN_TIMEOUT_MS, then end the rest (contract §7)."""
         self._parts.proxy.draining = self._is_leaving
-        seconds = 0.0 if self._in_haste else self._drain_seconds()
-        self._late = self._reactor.callLater(seconds, self._end_streams)
-        sites = {listener.site for listener in self._listeners}
-        emptied = [
-            _fires_on_callback(self._parts.proxy.when_empty),
-            *(_fires_on_callback(s.drain) for s in sites),
-        ]
-        await gatherResults(emptied)
-        # By now it may be the later call that `_end_streams` scheduled.
-        if self._late is not None and self._late.active():
-            self._late.cancel()
+        await self._drain.finish(self._drain_seconds())
 
     def _drain_seconds(self) -> float:
         """Return how long requests in progress may take from now on."""
         return self.settings.drain_timeout_ms / 1000
-
-    def _end_streams(self) -> None:
-        """End the remaining streams with an error event, and abort the rest a moment later."""
-        self._late = self._reactor.callLater(_ABORT_DELAY, self._abort)
-        self._parts.proxy.shut_down()
-
-    def _abort(self) -> None:
-        """Abort every remaining connection."""
-        for listener in self._listeners:
-            listener.site.abort()
 
 
 def _urls(scheme: str, listeners: Iterable[Listener]) -> str:
@@ -443,10 +398,3 @@ def _urls(scheme: str, listeners: Iterable[Listener]) -> str:
 def _text(host: str, port: int) -> str:
     """Return a listen address as in the settings."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _fires_on_callback(when: Callable[[Callable[[], None]], None]) -> Deferred[None]:
-    """Return a Deferred that fires when the callback passed to ``when`` is called."""
-    done: Deferred[None] = Deferred()
-    when(lambda: done.callback(None))
-    return done

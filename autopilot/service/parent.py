@@ -172,7 +172,7 @@ class ParentService(AutopilotService):
     async def _finish_handover(self) -> None:
         """Accept nothing more, and let the workers drain while the operators' site does."""
         self._acceptor.stop()
-        workers = self.supervisor.stop(in_haste=self._in_haste)
+        workers = self.supervisor.stop(in_haste=self._drain.in_haste)
         await super()._finish_handover()
         await workers
         self._acceptor.close()

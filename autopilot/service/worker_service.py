@@ -178,7 +178,7 @@ class WorkerService(AutopilotService):
 
         A client that is about to send a request on an idle connection then gets its response.
         """
-        if self._announced or self._in_haste:
+        if self._announced or self._drain.in_haste:
             return super()._awaits_more(checks)
         return self._drain_seconds() > 0
 

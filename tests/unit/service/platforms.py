@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.testing import EventLoggingObserver, MemoryReactorClock, StringTransport
-from twisted.logger import globalLogPublisher
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -33,6 +33,15 @@ def settings(**given: Any) -> Settings:
         "evidence_refresh_ms": 0,
     }
     return Settings(**(own | given))
+
+
+def logged(observer: EventLoggingObserver) -> list[tuple[str, str]]:
+    """Return the level and text of each event that the service logged."""
+    return [
+        (event["log_level"].name, str(formatEvent(event)))
+        for event in observer
+        if event["log_namespace"].startswith("autopilot.service")
+    ]
 
 
 class Wire(StringTransport):

@@ -12,13 +12,12 @@ from unittest.mock import patch
 
 from twisted.application.service import IService
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.ssl import optionsForClientTLS
-from twisted.internet.testing import EventLoggingObserver, StringTransport
+from twisted.internet.testing import StringTransport
 from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import URI
@@ -33,18 +32,9 @@ from autopilot.service.lifecycle import use_monotonic_clock
 from autopilot.service.parent import ParentService
 from autopilot.upstream.endpoints import VerifiedEndpoints, trust_root
 from autopilot.wiring.agent import PlatformAgent
-from tests.unit.relay.upstreams import DONE, SSE, STOP, TOKEN, chunk, head, whole
-from tests.unit.service.platforms import NAMES, ServiceTestCase, settings
-from tests.unit.web.browsers import CHAT, Browser, ask, request
-
-
-def _texts(observer: EventLoggingObserver) -> list[tuple[str, str]]:
-    """Return the level and text of each event that the service logged."""
-    return [
-        (event["log_level"].name, str(formatEvent(event)))
-        for event in observer
-        if event["log_namespace"].startswith("autopilot.service")
-    ]
+from tests.unit.relay.upstreams import whole
+from tests.unit.service.platforms import NAMES, ServiceTestCase, logged, settings
+from tests.unit.web.browsers import CHAT, ask, request
 
 
 class RunningTests(ServiceTestCase):
@@ -296,11 +286,11 @@ class RunningTests(ServiceTestCase):
             observer = self.observed()
             service = self.running(listen_addr="0.0.0.0:81", admin_listen_addr=address)
             line = f"chutes-autopilot {__version__} on {expected}"
-            self.assertEqual(_texts(observer), [("info", line)])
+            self.assertEqual(logged(observer), [("info", line)])
             self.successResultOf(service.stopService())
         observer = self.observed()
         self.successResultOf(self.running(listen=False).stopService())
-        self.assertEqual(_texts(observer), [("info", "Stopped")])
+        self.assertEqual(logged(observer), [("info", "Stopped")])
 
     def test_usual_port_taken(self) -> None:
         """Another port takes the place of the usual one, with a warning; a given one is an error.
@@ -320,7 +310,7 @@ class RunningTests(ServiceTestCase):
             observer = self.observed()
             service = self.running(admin_listen_addr=Settings().admin_listen_addr)
             self.assertEqual(service.ports, [8080, 4000])
-            (warning, started) = _texts(observer)
+            (warning, started) = logged(observer)
             expected = "127.0.0.1:8081 is taken, so that /status and /metrics are on 127.0.0.1:4000"
             self.assertEqual((warning[0], warning[1].partition(" until")[0]), ("warn", expected))
             self.assertTrue(started[1].endswith(" and http://127.0.0.1:4000 (operators)"))
@@ -432,177 +422,3 @@ class MakeServiceTests(SynchronousTestCase):
         self.addCleanup(setattr, reactor, "seconds", before)
         use_monotonic_clock()
         self.assertIs(reactor.seconds, time.monotonic)
-
-
-class DrainTests(ServiceTestCase):
-    """The stop, step by step."""
-
-    def streaming(self) -> Browser:
-        """Return a client in the middle of a stream."""
-        browser = self.browser()
-        browser.sends(request(body=ask()))
-        self.platform.wire.says(head(200, SSE), chunk(TOKEN))
-        return browser
-
-    def ready(self, browser: Browser) -> tuple[int, str | None]:
-        """Return the code of `/readyz`, as a client gets it."""
-        browser.sends(request(b"/readyz", method=b"GET"))
-        got = browser.got[-1]
-        return got.status, got.json.get("error", {}).get("code")
-
-    def ended(self, stopped: Deferred[None]) -> None:
-        """Assert that the service has stopped and left nothing behind."""
-        self.assertEqual(self.successResultOf(stopped), None)
-        self.assert_at_rest()
-
-    def test_delay(self) -> None:
-        """During DRAIN_DELAY_MS the router reports 503 on /readyz and serves requests."""
-        service = self.running(drain_delay_ms=5000)
-        browser = self.browser()
-        self.assertEqual(self.ready(browser), (200, None))
-        stopped = service.stopService()
-        self.assertEqual(self.ready(browser), (503, "draining"))
-        late = self.browser()
-        late.sends(request(body=ask()))
-        self.platform.wire.says(whole(200, b"{}"))
-        self.assertEqual(late.response.status, 200)
-        self.reactor.advance(4.9)
-        self.assertEqual(len(service.ports), 1)
-        self.reactor.advance(0.1)
-        self.assertEqual(service.ports, [])
-        self.assertTrue(browser.closed and late.closed)
-        self.assertNoResult(stopped)
-        browser.leaves()
-        late.leaves()
-        self.ended(stopped)
-
-    def test_streams_finish(self) -> None:
-        """A stream in flight finishes normally; idle connections close at once."""
-        service = self.running()
-        idle, streaming = self.browser(), self.streaming()
-        wire = self.platform.wire
-        stopped = service.stopService()
-        self.assertTrue(idle.closed)
-        idle.leaves()
-        self.reactor.advance(20)
-        self.assertFalse(streaming.closed)
-        wire.says(chunk(STOP + DONE), chunk(b""))
-        self.assertTrue(streaming.response.whole and streaming.closed)
-        self.assertNoResult(stopped)
-        streaming.leaves()
-        self.ended(stopped)
-
-    def test_stop_says_what_it_waits_for(self) -> None:
-        """A stop logs how many requests have how long, and its end."""
-        observer = self.observed()
-        service = self.running(drain_timeout_ms=3000)
-        streaming = self.streaming()
-        stopped = service.stopService()
-        self.reactor.advance(3.0)
-        streaming.leaves()
-        self.ended(stopped)
-        expected = ["Stopping: requests in progress (1) have 3 s to finish", "Stopped"]
-        self.assertEqual(_texts(observer)[1:], [("info", each) for each in expected])
-
-    def test_stop_says_its_delay(self) -> None:
-        """The wait for load balancers is logged; a stop that waits for nothing logs its end."""
-        for delay, expected in (
-            (2000, ["Stopping: the port stays open for 2 s, so that load balancers notice"]),
-            (0, []),
-        ):
-            observer = self.observed()
-            stopped = self.running(drain_delay_ms=delay).stopService()
-            self.assertEqual([text for _, text in _texts(observer)[1:2]], expected or ["Stopped"])
-            self.reactor.advance(delay / 1000)
-            self.ended(stopped)
-            self.assertEqual([text for _, text in _texts(observer)[1:]], [*expected, "Stopped"])
-
-    def test_streams_are_ended(self) -> None:
-        """After DRAIN_TIMEOUT_MS a stream ends with an error event and without a clean end."""
-        service = self.running(drain_timeout_ms=3000)
-        streaming = self.streaming()
-        waiting = self.browser()
-        waiting.sends(request(body=ask()))
-        stopped = service.stopService()
-        self.reactor.advance(2.9)
-        self.assertFalse(streaming.closed or waiting.closed)
-        self.reactor.advance(0.1)
-        self.assertIn(b"upstream_stream_interrupted", streaming.response.body)
-        self.assertFalse(streaming.response.whole)
-        self.assertTrue(streaming.closed)
-        self.assertEqual(waiting.response.error, (503, "server_error", "draining"))
-        self.assertEqual(waiting.response.value(b"connection"), b"close")
-        streaming.leaves()
-        waiting.leaves()
-        self.ended(stopped)
-
-    def drain_is_ended(self, delay: int) -> None:
-        """A stream ends at once by `end_drain`, as after DRAIN_TIMEOUT_MS."""
-        service = self.running(drain_delay_ms=delay)
-        streaming = self.streaming()
-        stopped = service.stopService()
-        service.end_drain()
-        self.reactor.advance(0)
-        self.assertIn(b"upstream_stream_interrupted", streaming.response.body)
-        self.assertFalse(streaming.response.whole)
-        streaming.leaves()
-        self.ended(stopped)
-        service.end_drain()
-
-    def test_drain_is_ended(self) -> None:
-        """The drain can be ended before its time."""
-        self.drain_is_ended(0)
-
-    def test_delay_is_ended(self) -> None:
-        """So can the delay before it."""
-        self.drain_is_ended(5000)
-
-    def test_deaf_clients(self) -> None:
-        """A client that does not read the error event is aborted a moment later."""
-        service = self.running(drain_timeout_ms=3000)
-        streaming = self.streaming()
-        stopped = service.stopService()
-        self.reactor.advance(3.0)
-        self.assertFalse(streaming.peer.aborted)
-        self.reactor.advance(1.0)
-        self.assertTrue(streaming.peer.aborted)
-        streaming.leaves()
-        self.ended(stopped)
-
-    def test_no_new_requests(self) -> None:
-        """The next request on a kept connection is rejected, and the connection closes."""
-        service = self.running()
-        browser = self.browser()
-        browser.sends(request(body=ask())[:-3])
-        stopped = service.stopService()
-        browser.sends(request(body=ask())[-3:])
-        self.assertEqual(browser.response.error, (503, "server_error", "draining"))
-        self.assertEqual(browser.response.value(b"connection"), b"close")
-        self.assertTrue(browser.closed)
-        browser.leaves()
-        self.ended(stopped)
-
-    def test_a_step_fails(self) -> None:
-        """A step of the stop that fails is logged, and all others follow."""
-        service = self.running()
-        streaming = self.streaming()
-        parts = service._parts
-        with (
-            patch.object(parts.updates, "close", side_effect=ZeroDivisionError),
-            patch.object(parts.attestation, "stop", side_effect=OverflowError),
-        ):
-            stopped = service.stopService()
-            self.platform.wire.says(chunk(STOP + DONE), chunk(b""))
-            self.assertTrue(streaming.response.whole and streaming.closed)
-            streaming.leaves()
-        self.assertEqual(self.successResultOf(stopped), None)
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError, OverflowError)), 2)
-        parts.updates.close()
-        self.successResultOf(parts.attestation.stop())
-        self.assert_at_rest()
-
-    def test_without_a_port(self) -> None:
-        """An embedded router waits for its streams only."""
-        service = self.running(listen=False, drain_delay_ms=5000)
-        self.assertEqual(self.reactor.tcpServers, [])
-        self.ended(service.stopService())
