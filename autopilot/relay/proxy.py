@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final, Protocol, final
+from typing import TYPE_CHECKING, Final, Protocol
 
-from msgspec import Struct, structs
+from msgspec import structs
 from twisted.logger import Logger
 
 from autopilot.http.dialect import COUNT_TOKENS, Dialect
@@ -21,13 +21,6 @@ from autopilot.http.key_gate import HOTKEY, is_signed
 from autopilot.http.private_gate import NOT_SERVED, SERVED
 from autopilot.http.resource_ledger import OVERLOADED, ResourceLedger
 from autopilot.observability.log_rate_limit import FailureLog
-from autopilot.observability.records import (
-    Outcome,
-    RequestRecord,
-    age_ms,
-    milliseconds,
-    own_error,
-)
 from autopilot.observability.refusals import Refused, ignore
 from autopilot.process.hold_watch import Activity
 from autopilot.relay.collaborators import Collaborators, Limited
@@ -36,6 +29,8 @@ from autopilot.relay.exchange import Exchange
 from autopilot.relay.exchange_machine import ExchangeMachine
 from autopilot.relay.exchange_states import Input
 from autopilot.relay.pacing import Pacing
+from autopilot.relay.planned_request import PlannedRequest
+from autopilot.relay.refused_request import RefusedRequest, refuse
 from autopilot.relay.response_head import DateField
 from autopilot.request.conversation_id import conversation_id
 from autopilot.request.parse import ParsedRequest, parse_request
@@ -43,7 +38,7 @@ from autopilot.request.usage_option import ask_for_usage
 from autopilot.routing.eligible import NO_CANDIDATES, RETRY_AFTER
 from autopilot.routing.identity import Hasher, client_key, is_trusted, upstream_key
 from autopilot.routing.key_policy import permit
-from autopilot.routing.plan import Plan, RoutingState, at_platform, displaced, elsewhere
+from autopilot.routing.plan import RoutingState, at_platform, displaced, elsewhere
 from autopilot.routing.private_standing import NOTHING_KNOWN, PrivateStanding
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import DIRECT, GIVEN, ROUTE, Order, Selector
@@ -58,10 +53,12 @@ from autopilot.upstream.target import RequestTarget
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
+    from autopilot.observability.records import RequestRecord
     from autopilot.relay.config import RelayConfig
     from autopilot.relay.downstream import ClientRequest, Downstream
     from autopilot.relay.trace import Trace, Tracer
     from autopilot.request.json_fast import BodyFields
+    from autopilot.routing.plan import Plan
     from autopilot.state.affinity import AffinityKey
     from autopilot.state.edge_limit import EdgeGovernor
     from autopilot.state.own_keys import OwnKeys
@@ -90,38 +87,6 @@ ALL_BANNED: Final = RouterError(
     "The platform's edge has banned every key that this router sends for its clients. The request"
     " was not sent; try again later.",
 )
-
-
-class _PlannedRequest(Struct, frozen=True, gc=False):
-    """A parsed request with its plan.
-
-    ``key`` identifies its conversation for stickiness, and ``remembered`` is the candidate that the
-    conversation had last. ``displaced`` says why that one is not the first, or why there is none.
-    """
-
-    parsed: ParsedRequest
-    plan: Plan
-    key: AffinityKey | None
-    remembered: str | None
-    displaced: AffinityWhy | None
-
-    def __repr__(self) -> str:
-        return f"_PlannedRequest({self.plan!r}, {self.parsed.commit!r})"
-
-
-@final
-class _RefusedRequest(Struct, frozen=True, gc=False):
-    """A request without a plan, and why; the kind of its selector and ``stream`` if it was read.
-
-    ``key`` is the name of the operator's own key that it had.
-
-    Compare its `type`: with a class of msgspec's, `isinstance` takes four times as long.
-    """
-
-    error: RouterError
-    mode: str = "none"
-    stream: bool | None = None
-    key: str | None = None
 
 
 class Feeds(Protocol):
@@ -263,13 +228,13 @@ class Proxy:
             planned = self._plan(request, snapshot, now)
             if self.keys is not None:
                 planned = self._admitted(self.keys, request, planned, snapshot)
-            if self.key_pool is not None and type(planned) is not _RefusedRequest:
+            if self.key_pool is not None and type(planned) is not RefusedRequest:
                 planned = self._lent(self.key_pool, request, planned)
             if self._tracer is not None:
                 trace = self._trace(self._tracer, request, planned)
             exchange = (
                 planned
-                if type(planned) is _RefusedRequest
+                if type(planned) is RefusedRequest
                 else self._private_exchange(request, response, planned, snapshot, trace, now)
                 if planned.parsed.private
                 else Exchange(
@@ -293,9 +258,9 @@ class Proxy:
             )
         except Exception:  # noqa: BLE001  a bug; nothing was awaited, so nothing was cancelled
             self._failures.report("A request could not be planned")
-            exchange = _RefusedRequest(INTERNAL)
-        if type(exchange) is _RefusedRequest:
-            self._refuse(exchange, request, response, snapshot, trace, now)
+            exchange = RefusedRequest(INTERNAL)
+        if type(exchange) is RefusedRequest:
+            refuse(self._shared, exchange, request, response, snapshot, trace, now)
             return None
         self._exchanges.add(exchange)
         exchange.take(_START, None)
@@ -305,15 +270,15 @@ class Proxy:
         self,
         request: ClientRequest,
         response: Downstream,
-        planned: _PlannedRequest,
+        planned: PlannedRequest,
         snapshot: Snapshot,
         trace: Trace | None,
         now: float,
-    ) -> Exchange | _RefusedRequest:
+    ) -> Exchange | RefusedRequest:
         """Return an exchange that has no plain target, or an error: never a plain exchange."""
         parsed, plan = planned.parsed, planned.plan
         if self._private is None:
-            return _RefusedRequest(NO_PRIVATE_MODE, parsed.selector.mode, parsed.body.stream)
+            return RefusedRequest(NO_PRIVATE_MODE, parsed.selector.mode, parsed.body.stream)
         return self._private.exchange(
             self._shared,
             self._config if plan.mode is not ROUTE else self._config_of(parsed.selector),
@@ -345,18 +310,18 @@ class Proxy:
 
     def _plan(
         self, request: ClientRequest, snapshot: Snapshot, now: float
-    ) -> _PlannedRequest | _RefusedRequest:
+    ) -> PlannedRequest | RefusedRequest:
         config = self._config
         if self.draining:
-            return _RefusedRequest(SHUTTING_DOWN)
+            return RefusedRequest(SHUTTING_DOWN)
         if len(self._exchanges) >= config.max_active:
-            return _RefusedRequest(OVERLOADED)
+            return RefusedRequest(OVERLOADED)
         parsed = parse_request(request.headers.named, request.body, config.parsing)
         request.body = b""  # the template has what is sent up, until commit
         if isinstance(parsed, RouterError):
-            return _RefusedRequest(parsed)
+            return RefusedRequest(parsed)
         if parsed.private and request.path not in SERVED:
-            return _RefusedRequest(NOT_SERVED, parsed.selector.mode, parsed.body.stream)
+            return RefusedRequest(NOT_SERVED, parsed.selector.mode, parsed.body.stream)
         if config.asks_usage and request.dialect is _COMPLETIONS:
             parsed = _asking(parsed)
         key, state, rules = None, _NOTHING_KNOWN, config.parsing.rules
@@ -371,20 +336,20 @@ class Proxy:
         if not isinstance(plan, RouterError):
             if request.path == COUNT_TOKENS and self.keys is None:
                 # The model that the conversation's next request would try first (contract §1).
-                return _PlannedRequest(parsed, plan.first_only, None, None, None)
+                return PlannedRequest(parsed, plan.first_only, None, None, None)
             remembered = state.remembered
             why = (
                 state.forgotten
                 if remembered is None or remembered == plan.candidates[0].model
                 else displaced(plan, state)
             )
-            return _PlannedRequest(parsed, plan, key, None if why is GONE else remembered, why)
+            return PlannedRequest(parsed, plan, key, None if why is GONE else remembered, why)
         return self._without_plan(plan, parsed)
 
-    def _without_plan(self, error: RouterError, parsed: ParsedRequest) -> _RefusedRequest:
+    def _without_plan(self, error: RouterError, parsed: ParsedRequest) -> RefusedRequest:
         if error.code == NO_CANDIDATES:
             error = replace(error, retry_after=self._refreshed_in())
-        return _RefusedRequest(error, parsed.selector.mode, parsed.body.stream)
+        return RefusedRequest(error, parsed.selector.mode, parsed.body.stream)
 
     def _standing(self, request: ClientRequest, snapshot: Snapshot) -> PrivateStanding:
         """Return what is known of models for the plan of a private request."""
@@ -397,35 +362,35 @@ class Proxy:
         self,
         keys: OwnKeys,
         request: ClientRequest,
-        planned: _PlannedRequest | _RefusedRequest,
+        planned: PlannedRequest | RefusedRequest,
         snapshot: Snapshot,
-    ) -> _PlannedRequest | _RefusedRequest:
+    ) -> PlannedRequest | RefusedRequest:
         """Return the plan as far as the request's key allows it, and count the request."""
         rules = keys.find(request.path, request.headers.named)
         if isinstance(rules, RouterError):
-            return _RefusedRequest(rules)
-        if type(planned) is _RefusedRequest:
+            return RefusedRequest(rules)
+        if type(planned) is RefusedRequest:
             error = keys.explained(rules, planned.error)
             return structs.replace(planned, error=error, key=rules.name)
         parsed = planned.parsed
         mode, stream = parsed.selector.mode, parsed.body.stream
         plan = permit(rules, parsed.selector, planned.plan, snapshot.catalog)
         if isinstance(plan, RouterError):
-            return _RefusedRequest(keys.explained(rules, plan), mode, stream, rules.name)
+            return RefusedRequest(keys.explained(rules, plan), mode, stream, rules.name)
         limited = keys.limited(rules)
         if limited is not None:
-            return _RefusedRequest(limited, mode, stream, rules.name)
+            return RefusedRequest(limited, mode, stream, rules.name)
         request.use = KeyUse(keys.budgets, rules)
         if request.path == COUNT_TOKENS:
-            return _PlannedRequest(parsed, plan.first_only, None, None, None)
+            return PlannedRequest(parsed, plan.first_only, None, None, None)
         # What is not reported cannot be counted.
         if rules.has_budget and not self._config.asks_usage and request.dialect is _COMPLETIONS:
             parsed = _asking(parsed)
         return structs.replace(planned, parsed=parsed, plan=plan)
 
     def _lent(
-        self, pool: KeyPool, request: ClientRequest, planned: _PlannedRequest
-    ) -> _PlannedRequest | _RefusedRequest:
+        self, pool: KeyPool, request: ClientRequest, planned: PlannedRequest
+    ) -> PlannedRequest | RefusedRequest:
         """Lend the request a key of the platform, which takes the place of its own."""
         parsed, named = planned.parsed, request.headers.named
         others = elsewhere(planned.plan) if self._config.backends else None
@@ -442,7 +407,7 @@ class Proxy:
             error, use = replace(ALL_BANNED, retry_after=pool.retry_after()), request.use
             error = error if use is None else use.explained(error)
             key = None if use is None else use.name
-            return _RefusedRequest(error, parsed.selector.mode, parsed.body.stream, key)
+            return RefusedRequest(error, parsed.selector.mode, parsed.body.stream, key)
         request.lease = lease
         request.headers = lease.headers(request.headers)
         request.query = b""  # it may hold a key of the client's, and the platform reads none
@@ -528,79 +493,14 @@ class Proxy:
         return target
 
     def _trace(
-        self, tracer: Tracer, request: ClientRequest, planned: _PlannedRequest | _RefusedRequest
+        self, tracer: Tracer, request: ClientRequest, planned: PlannedRequest | RefusedRequest
     ) -> Trace:
         asked, host = None, self._origins[request.dialect].host
-        if type(planned) is not _RefusedRequest:
+        if type(planned) is not RefusedRequest:
             asked = planned.parsed.selector.text
             if planned.parsed.private and self._private is not None:
                 host = self._private.host
         return tracer(request.path, request.headers.named, asked, host)
-
-    # -- from plan to exchange, or to an error
-
-    def _refuse(
-        self,
-        refused: _RefusedRequest,
-        request: ClientRequest,
-        response: Downstream,
-        snapshot: Snapshot,
-        trace: Trace | None,
-        now: float,
-    ) -> None:
-        """Respond with an error before any attempt, and leave the record."""
-        error = refused.error
-        outcome = own_error(error.status)
-        if request.use is not None:
-            request.use.end()
-        if request.lease is not None:
-            request.lease.end()
-        if request.charge is not None:
-            request.charge.release()
-        try:
-            response.refuse(error)
-        except Exception:  # noqa: BLE001  see `accept`
-            self._failures.report("An error response could not be written")
-            outcome = Outcome.FAILED
-            self._abort(response)
-        duration = milliseconds(self._seconds() - now)
-        record = RequestRecord(
-            req_id=request.request_id,
-            mode=refused.mode,
-            candidates=0,
-            model=None,
-            attempts=0,
-            failovers=(),
-            status=error.status,
-            snapshot_age_ms=age_ms(snapshot.utilization_at, now),
-            catalog_age_ms=age_ms(snapshot.catalog_at, now),
-            ttfb_ms=None,
-            duration_ms=duration,
-            bytes=0,
-            outcome=outcome,
-            endpoint=request.path.decode("ascii"),
-            code=error.code,
-            stream=refused.stream,
-            key=refused.key,
-        )
-        try:
-            self._shared.record(record)
-        except Exception:  # noqa: BLE001  an embedding application's callback
-            self._failures.report("A request record could not be written")
-        if trace is not None:
-            self._end_trace(trace, record)
-
-    def _abort(self, response: Downstream) -> None:
-        try:
-            response.abort()
-        except Exception:  # noqa: BLE001  see `accept`
-            self._failures.report("A client could not be cut off")
-
-    def _end_trace(self, trace: Trace, record: RequestRecord) -> None:
-        try:
-            trace.over(record)
-        except Exception:  # noqa: BLE001  an embedding application's exporter
-            self._failures.report("A trace could not be ended")
 
     def _released(self, exchange: ExchangeMachine) -> None:
         self._exchanges.discard(exchange)

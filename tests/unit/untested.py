@@ -46,6 +46,7 @@ REASONS: Final[dict[str, str]] = {
     "relay/exchange_ends.py": _EXCHANGE,
     "relay/errors.py": "web/test_every_error.py provokes every error of its table",
     "relay/meaning.py": _VALUE,
+    "relay/planned_request.py": _VALUE,
     "relay/private_attempt.py": _EXCHANGE,
     "relay/trace.py": "an interface, which observability/test_tracing.py implements",
     "routing/commit.py": _VALUE,

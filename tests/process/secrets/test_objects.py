@@ -34,7 +34,7 @@ HELD = {
     "autopilot.upstream.types.UpstreamCall",
     "autopilot.relay.sse.Event",
     "autopilot.request.json_scan.Member",
-    "autopilot.relay.proxy._PlannedRequest",
+    "autopilot.relay.planned_request.PlannedRequest",
     "autopilot.routing.router_error.RouterError",
 }
 """Classes known to hold secrets; a run without objects of these classes would prove nothing."""

@@ -1,0 +1,30 @@
+"""Parsed request with its plan, from which its exchange is made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from autopilot.request.parse import ParsedRequest
+    from autopilot.routing.plan import Plan
+    from autopilot.routing.why import AffinityWhy
+    from autopilot.state.affinity import AffinityKey
+
+
+class PlannedRequest(Struct, frozen=True, gc=False):
+    """A parsed request with its plan.
+
+    ``key`` identifies its conversation for stickiness, and ``remembered`` is the candidate that the
+    conversation had last. ``displaced`` says why that one is not the first, or why there is none.
+    """
+
+    parsed: ParsedRequest
+    plan: Plan
+    key: AffinityKey | None
+    remembered: str | None
+    displaced: AffinityWhy | None
+
+    def __repr__(self) -> str:
+        return f"PlannedRequest({self.plan!r}, {self.parsed.commit!r})"
