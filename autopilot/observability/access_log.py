@@ -152,6 +152,8 @@ def _message(record: RequestRecord, worker: int | None) -> str:
         None if record.reason is None else f"reason={record.reason}",
         "private=true" if record.private else None,
         None if record.instance is None else f"instance={record.instance}",
+        None if record.backend is None else f"backend={record.backend}",
+        None if record.hedged is None else f"hedged={record.hedged}",
         None if worker is None else f"worker={worker}",
         record.outcome,
     )

@@ -55,6 +55,7 @@ _PIECES = (
     (_PRIVATE, f"private={{{_PRIVATE}}}"),
     ("instance", "instance={instance}"),
     ("backend", "backend={backend}"),
+    ("hedged", "hedged={hedged}"),
     ("worker", "worker={worker}"),
     ("outcome", "{outcome}"),
 )

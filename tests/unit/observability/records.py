@@ -115,5 +115,8 @@ anything = st.builds(
     key=st.none() | st.just("team.a"),
     private=st.booleans(),
     instance=st.none() | st.just("8f14e45f"),
+    waited_ms=st.none() | _milliseconds,
+    backend=st.none() | st.just("office"),
+    hedged=st.none() | st.sampled_from(("won", "lost")),
 )
 """Records with arbitrary text."""

@@ -146,6 +146,11 @@ class LineTests(SynchronousTestCase):
         self.assertNotIn("instance=", written(record(private=True), "text", "info", 0.0))
         self.assertNotIn("private=", written(record(), "text", "info", 0.0))
 
+    def test_elsewhere(self) -> None:
+        """A line says which other service had the model, and how a second attempt ended."""
+        line = written(record(backend="office", hedged="won"), "text", "info", 0.0)
+        self.assertIn(" stream=true backend=office hedged=won completed", line)
+
     def test_forged(self) -> None:
         """A request id or a model's name that holds a blank, a quote or a = is quoted."""
         for value in ("a status=200", "a=b", 'say "so"', "a\nb", "a\u2028b", "a\tb"):
