@@ -186,14 +186,14 @@ def _parse(
 
 
 def _means_one_of(private_routes: frozenset[str], text: str, routes: Mapping[str, bool]) -> bool:
-    """Return whether an item is a private route's name in another case, or with a suffix.
+    """Return whether an item is a private route's name in another case, or with suffixes.
 
     It is an unknown name, which may be forwarded or left to the router's choice: not as a plain
     request, which its client did not mean. The exact name of another route is no slip.
     """
     meant = {name.lower() for name in private_routes}
     others = (item.lower() for item in _items(split_order(text)[0]) if item not in routes)
-    return any(name in meant or name.rpartition(":")[0] in meant for name in others)
+    return any(name.partition(":")[0] in meant for name in others)
 
 
 def _as_private(parsed: Selector) -> Selector:

@@ -272,7 +272,7 @@ class PrivateTests(SynchronousTestCase):
 
     def test_slips_in_routes(self) -> None:
         """An unknown name that means a private route is private, wherever it leads."""
-        for text in ("S", "s:THINKING", " S:x:Latency", "a, S", "S:x,a", "r,S"):
+        for text in ("S", "s:THINKING", "s:THINKING:x", " S:x:Latency", "a, S", "S:x,a", "r,S"):
             self.assertTrue(self.parsed(text).private, text)
         for text in ("ss", "s/s", "x:s", "R:s", "r:x", "a,r"):
             self.assertFalse(self.parsed(text).private, text)
