@@ -22,6 +22,7 @@ PROBES_FOR: Final = 10.0
 """Seconds for which a replica alone may find out whether a ban is over, unless it says more."""
 
 _MINUTE: Final = 60.0
+# A part that grows by no more has only been rounded.
 _SMALLEST: Final = 1e-9
 
 
@@ -90,10 +91,9 @@ def renewed(bucket: SharedBucket, report: Report, now: float) -> tuple[SharedBuc
     }
     free = max(0.0, 1.0 - sum(each.share for each in parts.values()))
     share = min(report.wants, free)
-    beyond = free - report.has
-    got = 0.0
-    if share > report.has and beyond > _SMALLEST:
-        got = fill * min(1.0, (share - report.has) / beyond)
+    grown = share - report.has
+    # What it grows by is a part of what it could grow by.
+    got = fill * (grown / (free - report.has)) if grown > _SMALLEST else 0.0
     if report.wants > 0.0:
         parts[report.replica] = Part(share, now + LASTS)
     left = max(0.0, min(fill - got, free - share))

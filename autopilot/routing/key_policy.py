@@ -245,8 +245,9 @@ def permit(
     refused = [name for name in selector.names if not _may_name(rules, name, selector, known)]
     if refused:
         return _not_allowed(rules, refused)
-    allowed = [each for each in planned.resort if _matches(rules.models, each.model, known)]
-    planned = structs.replace(planned, resort=tuple(allowed)) if planned.resort else planned
+    if planned.resort:
+        allowed = [each for each in planned.resort if _matches(rules.models, each.model, known)]
+        planned = structs.replace(planned, resort=tuple(allowed))
     if selector.mode is Mode.ALIAS or planned.added or planned.resorted:
         chosen = planned.added if selector.mode is not Mode.ALIAS else frozenset(planned.models)
         # What only a route adds is the route's, which the key may use with all its models.

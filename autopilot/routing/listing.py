@@ -14,7 +14,7 @@ from autopilot.routing.candidate import Candidate, candidate_of
 from autopilot.routing.capability_errors import no_capable_model, no_passing_model
 from autopilot.routing.catalog import EMPTY, Catalog
 from autopilot.routing.eligible import NO_CANDIDATES_ERROR
-from autopilot.routing.fallbacks import NO_FALLBACKS, Fallbacks
+from autopilot.routing.fallbacks import Fallbacks
 from autopilot.routing.names import Named, resolve
 from autopilot.routing.private_mode import PRIVATE_IS_OFF
 from autopilot.routing.requirements import NOTHING, Needs, lacks
@@ -66,8 +66,8 @@ def listing(
     aliases: frozenset[str],
     *,
     forwarded: bool,
-    private: bool = False,
-    fallbacks: Fallbacks = NO_FALLBACKS,
+    private: bool,
+    fallbacks: Fallbacks,
 ) -> Listing:
     """Return the candidates of a selector that has ``routes``.
 

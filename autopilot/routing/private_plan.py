@@ -58,7 +58,7 @@ def private_plan(
     if isinstance(planned, RouterError):
         unlisted = selector.mode is DIRECT and resolve(selector.names[0], catalog) is None
         return _UNLISTED if planned is TEE_REQUIRED and unlisted else planned
-    found = tuple(_candidates(planned, selector, catalog))
+    found = tuple(_candidates(planned, catalog))
     left = tuple(each for each in found if each.model not in standing.unattestable)
     if not left:
         return _not_attestable(len(found)) if found else _NO_CHUTE
@@ -70,11 +70,11 @@ def private_plan(
     return Plan(planned.mode, left, sticky, planned.added)
 
 
-def _candidates(planned: Plan, selector: Selector, catalog: Catalog) -> Iterator[Candidate]:
+def _candidates(planned: Plan, catalog: Catalog) -> Iterator[Candidate]:
     """Yield a candidate for each model of which a chute is known, by the catalog's name."""
     seen = set()
     for each in planned.candidates:
-        named = resolve(each.sent or each.model, catalog, selector.mode)
+        named = resolve(each.sent or each.model, catalog)
         if named is None or named.model in seen or catalog.models[named.model].chute_id is None:
             continue
         seen.add(named.model)

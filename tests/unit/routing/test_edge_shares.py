@@ -13,6 +13,7 @@ from autopilot.routing.edge_shares import (
     LASTS,
     PROBES_FOR,
     Granted,
+    Part,
     Report,
     SharedBucket,
     renewed,
@@ -41,6 +42,23 @@ class ShareTests(SynchronousTestCase):
         for now, fill in ((0.0, 0.0), (30.0, 0.25), (10.0, 0.25), (60.0, 0.5), (900.0, 0.5)):
             bucket, _ = renewed(bucket, Report("1", 0.5, 0.5), now)
             self.assertAlmostEqual(bucket.fill, fill)
+
+    def test_grows(self) -> None:
+        """Of the pool a replica gets what its growth is of all that it could grow by."""
+        bucket = SharedBucket(0.5, 0.0, {"1": Part(0.25, LASTS)})
+        after, one = renewed(bucket, Report("1", 0.25, 0.625), 0.0)
+        self.assertEqual((one.share, one.fill), (0.625, 0.25))
+        self.assertEqual(after.fill, 0.25)
+        after, two = renewed(after, Report("2", 0.0, 1.0), 0.0)
+        self.assertEqual((two.share, two.fill, after.fill), (0.375, 0.25, 0.0))
+
+    def test_does_not_grow(self) -> None:
+        """A replica that wants less, or has what it wants but for rounding, gets nothing."""
+        bucket = SharedBucket(0.5, 0.0, {"1": Part(0.5, LASTS)})
+        after, one = renewed(bucket, Report("1", 0.5, 0.25), 0.0)
+        self.assertEqual((one.share, one.fill, after.fill), (0.25, 0.0, 0.5))
+        after, two = renewed(SharedBucket(), Report("2", 0.0, 1e-9), 0.0)
+        self.assertEqual((two.share, two.fill), (1e-9, 0.0))
 
     def test_expires(self) -> None:
         """The part of a replica that is gone is free, without what was in it."""
@@ -105,10 +123,23 @@ class BanTests(SynchronousTestCase):
         self.assertEqual((granted.ban, granted.is_banned), (longer, True))
         # One that was found before is news no more.
         self.assertEqual(self.report("1", ban=EdgeBan(61.0, 60.0)).ban, longer)
+        self.assertEqual(self.bucket.prober, "")
         self.now = 180.0
         self.assertTrue(self.report("1", probes=True).probes)
         granted = self.report("1", is_over=True)
         self.assertEqual((granted.ban, granted.is_banned, granted.probes), (longer, False, False))
+        self.assertEqual(self.bucket.prober, "")
+        # Who learns late of the ban that is over does not begin it anew.
+        self.assertFalse(self.report("2", ban=longer).is_banned)
+
+    def test_others(self) -> None:
+        """A replica that does not probe leaves the probe to the one that does."""
+        self.now = 60.0
+        self.assertTrue(self.report("2", probes=True).probes)
+        self.report("1")
+        self.assertFalse(self.report("3", probes=True).probes)
+        self.report("2")
+        self.assertEqual(self.bucket.prober, "")
 
 
 @dataclass

@@ -16,6 +16,7 @@ from autopilot.routing.ranking import Load, Ranked, score
 from autopilot.routing.requirements import NOTHING, Needs, lacking
 from autopilot.routing.requirements import lacks as lacking_all
 from autopilot.routing.router_error import RouterError
+from autopilot.routing.routes import Route, models_of
 from autopilot.routing.snapshot import Snapshot
 
 NAMES = ("a", "b", "c", "d", "e")
@@ -166,3 +167,19 @@ class EligibleModelsTests(SynchronousTestCase):
         self.assertEqual(one.eligible.serving(NOTHING, False), candidates_of(("a",)))
         self.assertEqual(one, Snapshot(None, _ranking("a")))
         self.assertNotIn("eligible", repr(one))
+
+    def test_routes(self) -> None:
+        """The models of a route are looked for once, and apart where unknown names go."""
+        asked = EligibleModels(Catalog.of([Model("a")]), ())
+        route, other = Route("r", ("a", "z")), Route("s", ("a",))
+        with patch.object(eligible, "models_of", wraps=models_of) as looked:
+            kept = asked.route_models(route, False)
+            self.assertEqual(kept, models_of(route, Catalog.of([Model("a")]), forwarded=False))
+            self.assertIs(asked.route_models(route, False), kept)
+            sent = asked.route_models(route, True)
+            self.assertIs(asked.route_models(route, True), sent)
+            self.assertEqual(looked.call_count, 2)
+            asked.route_models(other, False)
+            self.assertEqual(looked.call_count, 3)
+        self.assertEqual(kept.unknown, ("z",))
+        self.assertEqual([each.candidate.model for each in sent.models], ["a", "z"])

@@ -21,6 +21,12 @@ class FallbacksTests(SynchronousTestCase):
         for name in ("@x/A/b", "@X/a/b", "x/a/b", "@x", "@x/", "@y/a/b", "@", ""):
             self.assertIsNone(_OTHERS.find(name))
 
+    def test_own_suffix(self) -> None:
+        """A model that the service itself names like an order is meant by its whole name."""
+        others = Fallbacks.of((("x", ("m", "m:latency"), None),))
+        expected = Candidate("@x/m:latency", origin="x", sent="m:latency")
+        self.assertEqual(others.find("@x/m:latency"), expected)
+
     def test_claims(self) -> None:
         """With a file no name with the mark is the platform's; without one all are."""
         for name in ("@x/a/b", "@nobody/x", "@"):

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.candidate import candidates_of
 from autopilot.routing.catalog import Catalog, Model
+from autopilot.routing.fallbacks import Fallbacks
 from autopilot.routing.key_policy import (
     KeyRules,
     Spent,
@@ -303,3 +304,66 @@ class PermitTests(SynchronousTestCase):
             self.assertIs(self.sticky(rules, "other/c", "acme/a"), False)
             self.assertIs(self.sticky(rules, "acme/a", "other/c"), True)
             self.assertIs(self.sticky(rules, "acme/a", "other/c", sticky=False), False)
+
+
+class FallbackTests(SynchronousTestCase):
+    """What a key may use of other services (docs/fallbacks.md)."""
+
+    RESORT = Fallbacks.of((("x", ("m", "n"), "n"), ("y", ("m",), "m"))).resort
+
+    def permit(self, rules: KeyRules, planned: Plan) -> Plan | RouterError:
+        """Return what a key leaves of the plan of an alias."""
+        selector = parse_selector("alias", frozenset({"alias"}), 8)
+        assert isinstance(selector, Selector)
+        return permit(rules, selector, planned, _CATALOG)
+
+    def refused(self, rules: KeyRules, planned: Plan) -> str:
+        """Return the message of the refusal."""
+        error = self.permit(rules, planned)
+        assert isinstance(error, RouterError), error
+        self.assertEqual((error.status, error.code), (403, "model_not_allowed"))
+        return error.message
+
+    def test_last_resort(self) -> None:
+        """A key with a list of models needs their names in it."""
+        planned = Plan(Mode.ALIAS, candidates_of(("acme/a",)), resort=self.RESORT)
+        self.assertEqual(self.permit(KeyRules("k"), planned), planned)
+        for names, resort in (
+            (("*",), self.RESORT),
+            (("acme/*", "@x/*"), self.RESORT[:1]),
+            (("acme/*", "@y/m"), self.RESORT[1:]),
+            (("acme/*",), ()),
+        ):
+            rules = KeyRules("k", models=patterns(*names))
+            expected = Plan(Mode.ALIAS, planned.candidates, resort=resort)
+            self.assertEqual(self.permit(rules, planned), expected, names)
+
+    def test_nothing_else(self) -> None:
+        """The same holds where the last resort is all that there is."""
+        planned = Plan(Mode.ALIAS, self.RESORT, resorted=True)
+        for names, kept in ((("@*",), self.RESORT), (("@y/*",), self.RESORT[1:])):
+            rules = KeyRules("k", models=patterns(*names))
+            expected = Plan(Mode.ALIAS, kept, resorted=True)
+            self.assertEqual(self.permit(rules, planned), expected, names)
+        rules = KeyRules("k", models=patterns("acme/*"))
+        self.assertIn("may use none of the models", self.refused(rules, planned))
+
+    def test_resort_of_a_list(self) -> None:
+        """It is the router's choice behind a list, too, and behind a route with the alias."""
+        planned = Plan(Mode.LIST, self.RESORT, resorted=True)
+        for text, routes in (("acme/a,acme/b", {}), ("fast", {"fast": True})):
+            selector = parse_selector(text, frozenset({"alias"}), 8, routes=routes)
+            assert isinstance(selector, Selector)
+            rules = KeyRules("k", models=patterns("acme/*", "@x/n"), routes=patterns("fast"))
+            found = permit(rules, selector, planned, _CATALOG)
+            self.assertEqual(found, Plan(Mode.LIST, self.RESORT[:1], resorted=True), text)
+
+    def test_budget_in_dollars(self) -> None:
+        """Other services have no price, so such a key uses none."""
+        rules = KeyRules("k", picodollars_per_day=1)
+        planned = Plan(Mode.ALIAS, candidates_of(("acme/a",)), True, resort=self.RESORT)
+        expected = Plan(Mode.ALIAS, planned.candidates, True)
+        self.assertEqual(self.permit(rules, planned), expected)
+        self.assertIn(
+            "no price for '@x/n', '@y/m'.", self.refused(rules, Plan(Mode.ALIAS, self.RESORT))
+        )

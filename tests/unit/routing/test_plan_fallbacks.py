@@ -2,22 +2,154 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from decimal import Decimal
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.candidate import Candidate, candidates_of
 from autopilot.routing.candidate_queue import CandidateQueue
+from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.eligible import NO_CANDIDATES_ERROR
 from autopilot.routing.fallbacks import Fallbacks
-from autopilot.routing.plan import Plan, at_platform, elsewhere
+from autopilot.routing.plan import (
+    Plan,
+    RoutingState,
+    Rules,
+    at_platform,
+    elsewhere,
+    plan,
+    settle,
+)
+from autopilot.routing.pricing import MaxPrice, Prices
+from autopilot.routing.ranking import Load, score
+from autopilot.routing.requirements import NOTHING
 from autopilot.routing.router_error import RouterError
-from autopilot.routing.selector import Mode
+from autopilot.routing.routes import Route
+from autopilot.routing.selector import Mode, Selector, parse_selector
+from autopilot.routing.snapshot import Snapshot
 from autopilot.routing.why import Why
 
 _OTHERS = Fallbacks.of((("x", ("m", "n"), "n"), ("y", ("m",), "m")))
 _M = _OTHERS.candidates["@x/m"]
 _RESORT = _OTHERS.resort
 _A, _B = candidates_of(("a", "b"))
+_CATALOG = Catalog.of(
+    [
+        Model("a", tee=True, context_length=8, prices=Prices(Decimal(1), Decimal(2))),
+        Model("b"),
+    ]
+)
 _NONE: frozenset[str] = frozenset()
+
+
+class PlanTests(SynchronousTestCase):
+    """Plans under rules with other services (docs/fallbacks.md)."""
+
+    RULES = Rules(frozenset({"auto"}), 8, fallbacks=_OTHERS)
+
+    def plan(
+        self,
+        text: str,
+        *ranked: str,
+        tee_only: bool = False,
+        routes: tuple[Route, ...] = (),
+        rules: Rules = RULES,
+    ) -> Plan | RouterError:
+        """Return the plan of a selector where these models are ranked."""
+        rules = replace(rules, routes={each.name: each for each in routes})
+        chooses = {each.name: each.chooses for each in routes}
+        selector = parse_selector(text, rules.aliases, 8, routes=chooses)
+        assert isinstance(selector, Selector)
+        snapshot = Snapshot(_CATALOG, tuple(score(Load(name, None, 1)) for name in ranked))
+        return plan(selector, NOTHING, tee_only, snapshot, rules, RoutingState())
+
+    def test_last_resort(self) -> None:
+        """The default models stand behind the alias, a list and a route, never a direct name."""
+        route = Route("r", ("b", "a"))
+        for text, mode, candidates in (
+            ("auto", Mode.ALIAS, (_A, _B)),
+            ("b,a", Mode.LIST, (_B, _A)),
+            ("r", Mode.ROUTE, (_B, _A)),
+            ("r,", Mode.LIST, (_B, _A)),
+        ):
+            found = self.plan(text, "a", "b", routes=(route,))
+            self.assertEqual(found, Plan(mode, candidates, resort=_RESORT), text)
+        self.assertEqual(self.plan("a", "a", "b"), Plan(Mode.DIRECT, (_A,)))
+
+    def test_confidential(self) -> None:
+        """Nothing is known of them, so that they are not for who requires something."""
+        self.assertEqual(self.plan("auto", "a", tee_only=True), Plan(Mode.ALIAS, (_A,)))
+        strict = replace(self.RULES, require_tee=True)
+        self.assertEqual(self.plan("auto", "a", rules=strict), Plan(Mode.ALIAS, (_A,)))
+        self.assertEqual(self.plan("a,@x/m", "a", tee_only=True), Plan(Mode.LIST, (_A,)))
+        for route in (
+            Route("r", ("a",), tee=True),
+            Route("r", ("a",), max_price=MaxPrice(Decimal(9))),
+        ):
+            for text, mode in (("r", Mode.ROUTE), ("r,a", Mode.LIST)):
+                self.assertEqual(self.plan(text, "a", routes=(route,)), Plan(mode, (_A,)), text)
+        short = Route("r", ("a",), min_context=1)
+        self.assertEqual(
+            self.plan("r", "a", routes=(short,)), Plan(Mode.ROUTE, (_A,), resort=_RESORT)
+        )
+
+    def test_named(self) -> None:
+        """A list may name them in any place; one that it names is no last resort."""
+        found = self.plan("@x/n,a,@x/m", "a", "b")
+        self.assertEqual(found, Plan(Mode.LIST, (_RESORT[0], _A, _M), resort=_RESORT[1:]))
+        found = self.plan("@y/m,auto", "a", "b")
+        self.assertEqual(
+            found,
+            Plan(Mode.LIST, (_RESORT[1], _A, _B), False, frozenset("ab"), _RESORT[:1]),
+        )
+        for text in ("@x/m", "@x/m:latency"):
+            self.assertEqual(self.plan(text), Plan(Mode.DIRECT, (_M,)), text)
+
+    def test_unknown(self) -> None:
+        """What the file does not have is an error, wherever unknown names go."""
+        for unknown in ("reject", "forward", "alias"):
+            rules = replace(self.RULES, unknown_models=unknown)
+            for text in ("@x/z", "a,@x/z", "r,@nobody/z"):
+                error = self.plan(text, "a", routes=(Route("r", ("a",)),), rules=rules)
+                assert isinstance(error, RouterError), (text, error)
+                self.assertEqual((error.status, error.code), (400, "unknown_model"))
+        near = self.plan("@x/mm", "a")
+        assert isinstance(near, RouterError)
+        self.assertIn("did you mean '@x/m'", near.message)
+
+    def test_nothing_else(self) -> None:
+        """Where no model of the platform is available, they are all that there is."""
+        alone = Plan(Mode.ALIAS, _RESORT, resorted=True)
+        self.assertEqual(self.plan("auto"), alone)
+        self.assertEqual(alone.why(_RESORT[1]), Why.LAST_RESORT)
+        routes = (Route("r", (), alias_last=True), Route("t", (), alias_last=True, tee=True))
+        self.assertEqual(self.plan("r", routes=routes), Plan(Mode.ROUTE, _RESORT, resorted=True))
+        self.assertIs(self.plan("t", routes=routes), NO_CANDIDATES_ERROR)
+        self.assertIs(self.plan("auto", tee_only=True), NO_CANDIDATES_ERROR)
+        # A name that is wrong does not lead there.
+        error = self.plan("nope,auto")
+        assert isinstance(error, RouterError)
+        self.assertEqual(error.code, "unknown_model")
+
+    def test_in_a_list_with_a_route(self) -> None:
+        """Beside a route a list may name them, too, each once."""
+        route = Route("r", ("a", "@x/m"), fallbacks=_OTHERS)
+        found = self.plan("@x/m,r,b", "a", routes=(route,))
+        self.assertEqual(found, Plan(Mode.LIST, (_M, _A, _B), resort=_RESORT))
+
+    def test_settle(self) -> None:
+        """A name with the mark of other services never means the alias, other unknown names may."""
+        rules = replace(self.RULES, unknown_models="alias")
+        for text, mode in (("@x/m", Mode.DIRECT), ("@nobody/z", Mode.DIRECT), ("z", Mode.ALIAS)):
+            selector = parse_selector(text, rules.aliases, 8)
+            assert isinstance(selector, Selector)
+            self.assertIs(settle(selector, _CATALOG, rules).mode, mode)
+
+    def test_names(self) -> None:
+        """The rules know the names of routes, and then those of other services."""
+        rules = replace(self.RULES, routes={"r": Route("r")})
+        self.assertEqual(rules.names, ("r", "@x/m", "@x/n", "@y/m"))
 
 
 class SideTests(SynchronousTestCase):

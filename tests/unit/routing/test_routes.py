@@ -8,6 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.candidate import Candidate, candidate_of
 from autopilot.routing.catalog import EMPTY, Catalog, Model
+from autopilot.routing.fallbacks import Fallbacks
+from autopilot.routing.names import Named
 from autopilot.routing.pricing import MaxPrice, Prices
 from autopilot.routing.requirements import NOTHING, Needs
 from autopilot.routing.routes import Route, models_of
@@ -226,3 +228,48 @@ class ModelsTests(SynchronousTestCase):
         self.assertEqual(
             _names(Route("acme/B", ("acme/B", "*-TEE"))), ["acme/B", EVERY[0], EVERY[2]]
         )
+
+
+class FallbackTests(SynchronousTestCase):
+    """Models of other services among those of a route (docs/fallbacks.md)."""
+
+    OTHERS = Fallbacks.of((("x", ("m", "n"), None),))
+
+    def test_in_order(self) -> None:
+        """Each stands in its place, once, and is not the router's choice."""
+        route = Route("r", ("acme/B", "@x/m", "*-TEE", "@x/m"), fallbacks=self.OTHERS)
+        for forwarded in (False, True):
+            found = models_of(route, CATALOG, forwarded=forwarded)
+            self.assertEqual(
+                [(each.candidate.model, each.by_pattern) for each in found.models],
+                [
+                    *(("acme/B", False), ("@x/m", False)),
+                    *(("acme/A-TEE", True), ("zai-org/C-TEE", True)),
+                ],
+            )
+            other = found.models[1]
+            self.assertEqual(other.candidate, Candidate("@x/m", origin="x", sent="m"))
+            self.assertEqual(other.named, Named("@x/m", "", "@x/m"))
+            self.assertEqual((found.failing, found.unknown), ((), ()))
+
+    def test_unknown(self) -> None:
+        """One that the file does not have is left out, and never sent anywhere."""
+        route = Route("r", ("@x/z", "@x/*", "acme/B"), fallbacks=self.OTHERS)
+        for forwarded in (False, True):
+            found = models_of(route, CATALOG, forwarded=forwarded)
+            self.assertEqual([each.candidate.model for each in found.models], ["acme/B"])
+            self.assertEqual(found.unknown, ("@x/z", "@x/*"))
+
+    def test_filters(self) -> None:
+        """Nothing is known of them, which `tee` and `max_price` do not let pass."""
+        names = ("@x/m", "acme/A-TEE")
+        for route, failed in (
+            (Route("r", names, tee=True, fallbacks=self.OTHERS), ("tee",)),
+            (
+                Route("r", names, max_price=MaxPrice(Decimal(1)), fallbacks=self.OTHERS),
+                ("max_price",),
+            ),
+        ):
+            found = models_of(route, CATALOG, forwarded=False)
+            self.assertEqual([each.candidate.model for each in found.models], ["acme/A-TEE"])
+            self.assertEqual(found.failing, (("@x/m", failed),))

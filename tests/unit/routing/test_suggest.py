@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot.routing import suggest
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.selector import Mode
-from autopilot.routing.suggest import close, echo, hint, unknown_model
+from autopilot.routing.suggest import close, echo, hint, not_served_here, unknown_model
 
 CATALOG = Catalog.of(
     Model(name, f"id-{at}")
@@ -247,6 +247,21 @@ class SuggestionTests(SynchronousTestCase):
         near = hint("acme/m0497", catalog, ALIASES, Mode.DIRECT, 1, routes)
         self.assertEqual(near, " (did you mean 'acme/M0497'?)")
         self.assertNotIn("'acme/M0498'", hint("acme/m0498", catalog, ALIASES, Mode.LIST, 1, routes))
+
+
+class NotServedTests(SynchronousTestCase):
+    """Models of other services on a path that these do not serve."""
+
+    def test_message(self) -> None:
+        """It names the first four, the paths that serve them, and what to do."""
+        error = not_served_here([f"@x/{number}" for number in range(5)])
+        self.assertEqual((error.status, error.code, error.param), (400, "unknown_model", "model"))
+        self.assertEqual(
+            error.message,
+            "Not served on this path: '@x/0'; '@x/1'; '@x/2'; '@x/3'. Other services than the"
+            " platform are used for POST /v1/chat/completions and POST /v1/completions only; name a"
+            " model of the platform.",
+        )
 
 
 class EchoTests(SynchronousTestCase):
