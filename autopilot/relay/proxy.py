@@ -17,7 +17,6 @@ from twisted.logger import Logger
 
 from autopilot.http.dialect import COUNT_TOKENS, Dialect
 from autopilot.http.error_bodies import INTERNAL
-from autopilot.http.key_gate import HOTKEY, is_signed
 from autopilot.http.private_gate import NOT_SERVED, SERVED
 from autopilot.http.resource_ledger import OVERLOADED, ResourceLedger
 from autopilot.observability.log_rate_limit import FailureLog
@@ -31,12 +30,13 @@ from autopilot.relay.exchange_states import Input
 from autopilot.relay.pacing import Pacing
 from autopilot.relay.planned_request import PlannedRequest
 from autopilot.relay.refused_request import RefusedRequest, refuse
+from autopilot.relay.request_hashes import RequestHashes
 from autopilot.relay.response_head import DateField
 from autopilot.request.conversation_id import conversation_id
 from autopilot.request.parse import ParsedRequest, parse_request
 from autopilot.request.usage_option import ask_for_usage
 from autopilot.routing.eligible import NO_CANDIDATES, RETRY_AFTER
-from autopilot.routing.identity import Hasher, client_key, is_trusted, upstream_key
+from autopilot.routing.identity import is_trusted
 from autopilot.routing.key_policy import permit
 from autopilot.routing.plan import RoutingState, at_platform, displaced, elsewhere
 from autopilot.routing.private_standing import NOTHING_KNOWN, PrivateStanding
@@ -57,7 +57,6 @@ if TYPE_CHECKING:
     from autopilot.relay.config import RelayConfig
     from autopilot.relay.downstream import ClientRequest, Downstream
     from autopilot.relay.trace import Trace, Tracer
-    from autopilot.request.json_fast import BodyFields
     from autopilot.routing.plan import Plan
     from autopilot.state.affinity import AffinityKey
     from autopilot.state.edge_limit import EdgeGovernor
@@ -166,7 +165,7 @@ class Proxy:
         self._origins = origins
         self._targets: dict[tuple[Dialect, bytes], RequestTarget] = {}
         self._config = config
-        self._hasher = Hasher(hash_key)
+        self._hashes = hashes = RequestHashes(hash_key, config.trust)
         self._feeds = feeds
         self._refreshed_in = refreshed_in
         self._tracer = tracer
@@ -180,14 +179,16 @@ class Proxy:
             pool,
             tables,
             record,
-            self._client,
+            hashes.client,
             self._released,
             self._failures,
             DateField(wall_clock),
             limited,
             clock,
             HedgeBudget(),
-            None if governor is None else Pacing(governor, self._upstream_key, self._conversation),
+            None
+            if governor is None
+            else Pacing(governor, hashes.upstream_key, hashes.conversation),
         )
         # A count of tokens generates nothing, so it must not change what is known of its model.
         self._counting = replace(self._shared, tables=StateTables.apart())
@@ -218,6 +219,7 @@ class Proxy:
     def configure(self, config: RelayConfig) -> None:
         """Use ``config`` for new requests; active exchanges keep theirs."""
         self._config = config
+        self._hashes.trust = config.trust
 
     def accept(self, request: ClientRequest, response: Downstream) -> Exchange | None:
         """Start the exchange of a request, or respond with an error and return ``None``."""
@@ -356,7 +358,7 @@ class Proxy:
         private = self._private
         if private is None:
             return NOTHING_KNOWN
-        return private.standing(self._client(request), snapshot)
+        return private.standing(self._hashes.client(request), snapshot)
 
     def _admitted(
         self,
@@ -392,14 +394,13 @@ class Proxy:
         self, pool: KeyPool, request: ClientRequest, planned: PlannedRequest
     ) -> PlannedRequest | RefusedRequest:
         """Lend the request a key of the platform, which takes the place of its own."""
-        parsed, named = planned.parsed, request.headers.named
+        parsed = planned.parsed
         others = elsewhere(planned.plan) if self._config.backends else None
         if others is planned.plan:
             return planned
         conversation = None
         if parsed.sticky:
-            talk = conversation_id(named, parsed.body.fields)
-            conversation = self._hasher.conversation(self._client(request), talk)
+            conversation = self._hashes.conversation(request, parsed.body.fields)
         lease = pool.lend(conversation)
         if lease is None and others is not None:
             return structs.replace(planned, plan=others)
@@ -420,7 +421,7 @@ class Proxy:
 
         The key is None if the conversation is not to stick to a model.
         """
-        tables, selector, client = self.tables, parsed.selector, self._client(request)
+        tables, selector, client = self.tables, parsed.selector, self._hashes.client(request)
         affinity, breaker, key, cooling = tables.affinity, tables.breaker, None, _NONE
         if breaker.opened or breaker.opened_for:
             cooling = breaker.cooling(client, now)
@@ -428,7 +429,7 @@ class Proxy:
             talk = b""
             if self._config.by_conversation:
                 talk = conversation_id(request.headers.named, parsed.body.fields)
-                talk = self._hasher.conversation(client, talk) if talk else talk
+                talk = self._hashes.hasher.conversation(client, talk) if talk else talk
             chosen = _private_key(selector.key) if parsed.private else selector.key
             key = client, chosen, talk
         remembered, failed, broken, why = _NOTHING if key is None else affinity.look_up(key, now)
@@ -443,44 +444,6 @@ class Proxy:
         if order is Order.LATENCY:
             return structs.replace(state, first_byte=latency.first_content(now))
         return structs.replace(state, throughput=latency.throughput(now))
-
-    def _client(self, request: ClientRequest) -> bytes:
-        """Return the hash that stands for a request's client (contract §5)."""
-        named = request.headers.named
-        authorization, api_key = named.get(b"authorization"), named.get(b"x-api-key")
-        forwarded = named.get(b"x-forwarded-for")
-        hotkey = None
-        if HOTKEY in named and is_signed(named):
-            hotkey = named[HOTKEY][0].decode("latin-1").strip()
-        return client_key(
-            authorization[0].decode("latin-1") if authorization else None,
-            api_key[0].decode("latin-1") if api_key else None,
-            request.peer,
-            [value.decode("latin-1") for value in forwarded] if forwarded else (),
-            self._config.trust,
-            self._hasher,
-            hotkey,
-        )
-
-    def _upstream_key(self, request: ClientRequest) -> bytes:
-        """Return the hash of the key by which the platform counts a request."""
-        if request.lease is not None:
-            sent = request.lease.authorization.decode("latin-1")
-            return upstream_key(sent, None, None, self._hasher)
-        named = request.headers.named
-        authorization, api_key = named.get(b"authorization"), named.get(b"x-api-key")
-        hotkey = named.get(HOTKEY)
-        return upstream_key(
-            authorization[0].decode("latin-1") if authorization else None,
-            api_key[0].decode("latin-1") if api_key else None,
-            hotkey[0].decode("latin-1").strip() if hotkey else None,
-            self._hasher,
-        )
-
-    def _conversation(self, request: ClientRequest, fields: BodyFields) -> bytes:
-        """Return the hash of a request's conversation."""
-        talk = conversation_id(request.headers.named, fields)
-        return self._hasher.conversation(self._client(request), talk)
 
     def _config_of(self, selector: Selector) -> RelayConfig:
         """Return the configuration for the route that a selector is."""
