@@ -82,14 +82,15 @@ class ExchangeEnds(ExchangeHedge, has_steps=False):
             return self._commit_whole(attempt, head, held, now, meant)
         guard = self._config.guard
         guarded = is_stream and guard is not GuardLevel.OFF
-        committed = self._committed_head(attempt, head, now, rechunk=guarded)
+        filtered = is_stream and self._body.template.asks_usage
+        committed = self._committed_head(attempt, head, now, rechunk=guarded or filtered)
         tables = self._shared.tables
         if 200 <= head.status < 300:
             tables.committed(self._key, attempt.candidate.model, now)
         response = self._response if bridge is None else bridge.relay()
         if has_our_key:
             response = KeyMask(response, self._owner_of(attempt).secret)
-        if is_stream and self._body.template.asks_usage:
+        if filtered:
             response = self._filter = UsageFilter(response)
         # Nothing is sent up after commit, so the body must not be held while the answer streams,
         # nor must what the policy has seen of the answer (contract §7).

@@ -54,6 +54,19 @@ class AskingTests(RouterTestCase):
             self.assertEqual(client.down.body, ROLE + TOKEN + STOP + DONE)
             self.assertEqual(self.record.bytes, len(client.down.body))
 
+    def test_stated_length(self) -> None:
+        """The upstream's length, which counts the usage, is not the client's."""
+        answer = ROLE + TOKEN + STOP + USAGE + DONE
+        for guard in GuardLevel:
+            self.build(guard=guard)
+            client = self.ask("a")
+            self.wire.says(head(200, SSE, b"Content-Length: %d" % len(answer)), answer)
+            self.assertEqual(client.down.body, ROLE + TOKEN + STOP + DONE)
+            self.assertIsNone(client.down.field(b"content-length"))
+            assert client.down.head is not None
+            self.assertFalse(client.down.head.framed)
+            self.assertEqual(client.down.ended, "finish")
+
     def test_asked(self) -> None:
         """A client that asks itself gets all of it."""
         client = self.ask("a", stream_options={"include_usage": True})
