@@ -58,23 +58,29 @@ class HoldWatch:
         self.activity = Activity()
         self._timer: Any = None
         self._due = 0.0
-        self._measured = False
+        self._measured: Any = None  # the reactor that reports
         self._worst, self._by, self._others = 0.0, "", 0
         self._logged_at = -inf
 
     def measure(self, reactor: Any) -> None:
-        """Have ``reactor`` report its own turns if it can, so that no timer is needed."""
-        if hasattr(reactor, "report_hold"):
+        """Have ``reactor`` report its own turns if it can, so that no timer is needed.
+
+        It reports to one watch alone: that of another router in the process uses its timer.
+        """
+        if getattr(reactor, "report_hold", self) is None:
             reactor.report_hold = self.held
-            self._measured = True
+            self._measured = reactor
 
     def start(self) -> None:
         """Start the timer, unless the reactor measures its turns."""
-        if not self._measured and self._timer is None:
+        if self._measured is None and self._timer is None:
             self._schedule()
 
     def stop(self) -> None:
-        """Stop the timer."""
+        """Stop the timer, and have the reactor report no more."""
+        measured, self._measured = self._measured, None
+        if measured is not None:
+            measured.report_hold = None
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()

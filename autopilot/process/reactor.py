@@ -85,7 +85,12 @@ class AutopilotReactor(EPollReactor):
 
     def __init__(self) -> None:
         super().__init__()
-        missing = [name for name in _NEEDED if not hasattr(self, name)]
+        missing = [
+            name
+            for name in _NEEDED
+            # This class has methods of the same names.
+            if name not in vars(self) and not hasattr(EPollReactor, name)
+        ]
         if missing:
             own = {"mainLoop": super().mainLoop, "doPoll": super().doPoll}
             vars(self).update(own, doIteration=own["doPoll"])

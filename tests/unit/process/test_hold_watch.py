@@ -60,6 +60,20 @@ class HoldWatchTests(SynchronousTestCase):
         self.assertEqual(self.observed, [0.007, 0.051])
         self.assertEqual(self.lines(), ["The reactor was held 51 ms by events of 1 x Connection"])
 
+    def test_two_routers(self) -> None:
+        """A reactor reports to one router; another one uses its timer, until the first stops."""
+        reactor, other = Measured(), HoldWatch(self.clock, lambda seconds: None)
+        self.watch.measure(reactor)
+        other.measure(reactor)
+        other.start()
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        other.stop()
+        self.assertEqual(reactor.report_hold, self.watch.held)
+        self.watch.stop()
+        self.assertIsNone(reactor.report_hold)
+        other.measure(reactor)
+        self.assertEqual(reactor.report_hold, other.held)
+
     def test_work(self) -> None:
         """The work that began last is named, if it began in that turn."""
         self.clock.advance(10.0)

@@ -357,6 +357,15 @@ class FallbackTests(OwnTests):
         self.patch(module, "_NEEDED", (*module._NEEDED, "_not_there"))
         return module.AutopilotReactor
 
+    def test_own_methods(self) -> None:
+        """What this reactor defines itself does not count as Twisted's."""
+        from twisted.internet.epollreactor import EPollReactor
+
+        from autopilot.process import reactor as module
+
+        self.patch(module, "_NEEDED", ("_pause",))
+        self.assertIs(self.start().mainLoop.__func__, EPollReactor.mainLoop)
+
     def test_says_so(self) -> None:
         """It logs that once, and runs Twisted's loop."""
         from twisted.internet.epollreactor import EPollReactor
