@@ -95,6 +95,23 @@ class EdgeGovernor:
             return False
         return self._again(account, None)
 
+    def stand_in(self, permit: EdgePermit) -> bool:
+        """Return whether a call is to show in a request's place whether a ban is over.
+
+        Such a request may have to wait for another call with its key, which would wait for it in
+        turn. If so, the call counts.
+        """
+        account, now = permit.account, self._clock.seconds()
+        held = [each for each in (account, self._address) if each.prober is not None]
+        if not held or any(each.prober.account is not account for each in held if each.prober):
+            return False
+        if not self._take(account, now):
+            return False
+        for each in held:
+            each.prober = permit
+        self.counts.count(PASSED)
+        return True
+
     def stated(self, key: bytes, limit: float) -> None:
         """Note the limit that the platform states for a key.
 

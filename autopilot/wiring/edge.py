@@ -6,12 +6,13 @@ from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, TimeoutError
 
 from autopilot.http.fetch import FetchedResponse
 from autopilot.routing.edge_circuit import told_seconds
 from autopilot.routing.identity import Hasher, upstream_key
 from autopilot.routing.retry_policy import Reply, is_edge_limit
+from autopilot.state.edge_account import ADDRESS, Admission
 from autopilot.state.edge_counts import edge_gauges
 from autopilot.state.edge_lease import LeasingGovernor, lending
 from autopilot.state.edge_limit import EdgeGovernor
@@ -26,13 +27,16 @@ if TYPE_CHECKING:
 
     from autopilot.observability.instruments import Readings
     from autopilot.settings import Settings
-    from autopilot.state.edge_account import EdgeConfig, KeyStanding
+    from autopilot.state.edge_account import EdgeConfig, EdgePermit, KeyStanding
     from autopilot.state.sharing.store import Store
 
 MOST_SHOWN: Final = 1000
 """Keys that the page looks at, those used last."""
 
 _HASH_SHOWN: Final = 6
+
+# They take turns with the conversations of the key's clients.
+_CONVERSATION: Final = b"api"
 
 Ask = Callable[[str, str], Deferred[FetchedResponse]]
 """Fetches a URL with an authorization."""
@@ -69,41 +73,79 @@ def rules_of(place: Place, settings: Settings) -> EdgeConfig:
 class GovernedApi:
     """The router's own calls of the management API, which count like those of its clients.
 
-    ``governed`` returns whether they are counted at present.
+    ``governed`` returns whether they are counted at present, ``pace`` the seconds for which one may
+    wait for its turn.
     """
 
     def __init__(
-        self, governor: EdgeGovernor, governed: Callable[[], bool], hasher: Hasher
+        self,
+        clock: IReactorTime,
+        governor: EdgeGovernor,
+        governed: Callable[[], bool],
+        hasher: Hasher,
+        pace: Callable[[], float],
     ) -> None:
+        self._clock = clock
         self._governor = governor
         self._governed = governed
         self._hasher = hasher
+        self._pace = pace
 
     def may_fetch(self) -> bool:
         """Return whether a call without a key may be made now; if so, it counts."""
         return not self._governed() or self._governor.draw()
 
     def paced(self, ask: Ask) -> Ask:
-        """Return ``ask`` for calls with keys of requests; one that may not be made gets a 429."""
+        """Return ``ask`` for calls with keys of requests.
+
+        Each waits for its turn like a request; one that may not be made gets a 429.
+        """
+
+        async def in_turn(url: str, authorization: str, key: bytes) -> FetchedResponse:
+            turn: Deferred[None] = Deferred()
+            permit = self._governor.permit(key, lambda: turn.callback(None))
+            try:
+                if not await self._has_turn(permit, turn):
+                    return FetchedResponse(429, b"")
+                response = await ask(url, authorization)
+                self._note(response, permit)
+                return response
+            finally:
+                self._governor.close_permit(permit)
 
         def paced(url: str, authorization: str) -> Deferred[FetchedResponse]:
             if not self._governed():
                 return ask(url, authorization)
             key = upstream_key(authorization, None, None, self._hasher)
-            if not self._governor.draw(key):
-                return succeed(FetchedResponse(429, b""))
-            return ask(url, authorization).addCallback(self._note, key)
+            return Deferred.fromCoroutine(in_turn(url, authorization, key))
 
         return paced
 
-    def _note(self, response: FetchedResponse, key: bytes) -> FetchedResponse:
-        """Begin a ban if the response is the edge's page."""
+    async def _has_turn(self, permit: EdgePermit, turn: Deferred[None]) -> bool:
+        """Wait until a call may be made; return whether it may."""
+        if self._governor.stand_in(permit):
+            return True
+        admission = self._governor.begin(permit, lambda: _CONVERSATION)
+        if admission is not Admission.WAITS:
+            return admission is Admission.SENT
+        try:
+            await turn.addTimeout(self._pace(), self._clock)
+        except TimeoutError:
+            self._governor.give_up(permit)
+            return False
+        return not permit.banned
+
+    def _note(self, response: FetchedResponse, permit: EdgePermit) -> None:
+        """Begin a ban if the response is the edge's page, or end the one that it shows is over."""
         types = response.headers.getRawHeaders("content-type", [""])
         seen = Reply(response.status, types[0].partition(";")[0].strip().lower())
-        if is_edge_limit(seen, response.body):
-            permit = self._governor.permit(key, lambda: None)
-            self._governor.page(permit, told_seconds(None, response.body))
-        return response
+        if not is_edge_limit(seen, response.body):
+            self._governor.answered(permit)
+            return
+        [told, *_] = response.headers.getRawHeaders("retry-after", [""])
+        self._governor.page(permit, told_seconds(told, response.body))
+        for key in (permit.account.key, ADDRESS):  # workers have leases, until they know
+            self._governor.ban_learned(key)
 
 
 def edge_now(governor: EdgeGovernor, settings: Settings) -> EdgeNow | None:

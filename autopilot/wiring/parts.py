@@ -203,7 +203,11 @@ class Parts:
             FeedPublisher(self.clock, self.control) if role.place is Place.PARENT else None
         )
         api = GovernedApi(
-            self.governor, lambda: mapping.governs_api(self.settings), Hasher(role.hash_key)
+            reactor,
+            self.governor,
+            lambda: mapping.governs_api(self.settings),
+            Hasher(role.hash_key),
+            lambda: self.settings.pace_ms / 1000,
         )
         self.attestation = self._attestation(reactor, agent, api.may_fetch)
         self.private_counts = PrivateCounts()
@@ -421,9 +425,11 @@ class Parts:
                 self.private_counts.refusal(record.code)
         except Exception:  # noqa: BLE001  a bug of ours must not fail the request either
             self._failures.report(_CONSUMER_FAILED)
+        consumers: tuple[Callable[[RequestRecord], object], ...]
+        consumers = self.history.add, self.reporter.report
         if record.key is not None:
-            self.keys.counts.record(record)
-        for consume in (self.history.add, self.reporter.report):
+            consumers = self.keys.counts.record, *consumers
+        for consume in consumers:
             try:
                 consume(record)
             except Exception:  # noqa: BLE001  an application's callback may raise anything
