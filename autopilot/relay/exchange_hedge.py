@@ -16,9 +16,11 @@ from autopilot.http.timers import Deadline
 from autopilot.relay.exchange_attempts import ExchangeAttempts
 from autopilot.relay.exchange_states import Input, State
 from autopilot.relay.hedge import Hedge, Rival
+from autopilot.relay.response_head import reply
 from autopilot.upstream.types import UpstreamCall
 
 if TYPE_CHECKING:
+    from autopilot.http.response_parser import ResponseHead
     from autopilot.relay.attempt import Attempt
 
 
@@ -140,10 +142,21 @@ class ExchangeHedge(ExchangeAttempts, has_steps=False):
         hedge, attempt = self._hedge, self._current
         if hedge is None or hedge.rival is not rival:
             return self.state
-        if self._paced is not None and rival.response is not None:
-            self._paced.answered(rival.response, rival.opening)
+        if rival.response is not None:
+            self._note_refusal(rival.response, rival.opening)
         hedge.drop_rival()
         if self.state is State.PAUSING or not self._candidates.exhausted:
             return self.state
         attempt.last = True
         return self._wait_longer(attempt, now)
+
+    def _note_refusal(self, head: ResponseHead, opening: bytes) -> None:
+        """Tell governor and pool what the response to a second attempt says of its key.
+
+        The first one goes on with that key: it may be answered yet.
+        """
+        lease = self._request.lease
+        if self._paced is not None:
+            self._paced.answered(head, opening)
+        if lease is not None:
+            lease.refused(reply(head), opening, switches=False)

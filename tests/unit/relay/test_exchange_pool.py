@@ -10,7 +10,7 @@ from autopilot.routing.commit import Commit
 from autopilot.routing.identity import Hasher
 from autopilot.routing.key_policy import KeyRules
 from autopilot.state.edge_account import EdgeConfig
-from autopilot.upstream.key_pool import KeyPool, PlatformKey
+from autopilot.upstream.key_pool import FIRST_BAN, NO_QUOTA, NOT_VALID, KeyPool, PlatformKey
 from tests.unit.relay.chunks import cut
 from tests.unit.relay.fallbacks import ANSWER
 from tests.unit.relay.routers import WALL_TIME
@@ -169,6 +169,44 @@ class RaceTests(PoolTestCase):
                 self.wire.says(whole(503, b"{}", JSON))
             self.assertEqual(client.down.status, answer)
             self.assertEqual(self.records[-1].hedged, "lost")
+
+    def test_refusal_of_the_second(self) -> None:
+        """What the second attempt learns of the key holds for the next requests, not the first."""
+        for refusal, why, seconds in (
+            (whole(402, _BROKE, JSON), "quota", NO_QUOTA),
+            (head(402, JSON), "quota", NO_QUOTA),
+            (whole(401, b"{}", JSON), "invalid", NOT_VALID),
+            (whole(429, _HTML, b"text/html"), "edge", FIRST_BAN),
+            (whole(503, b"{}", JSON), "", None),
+        ):
+            for edge in (None, EdgeConfig(60.0, 60.0)):
+                self.build(edge=edge)
+                self.lend(Hasher(b"k" * 32))
+                self.hedging(0.5, 19)
+                client = self.ask("a,b", token=CLIENTS, prompt="one")
+                used = self.sent()
+                self.clock.advance(2.0)
+                first, second = self.upstreams.wires
+                second.says(refusal)
+                self.assertIsNone(client.down.head)
+                key = self.key_pool.now()[used - 1]
+                self.assertEqual((key.why, key.resting), (why, seconds))
+                done = chunk(TOKEN + STOP + DONE), chunk(b"")
+                first.says(head(200, SSE, b"Connection: close"), *done)
+                self.assertEqual(client.down.body, TOKEN + STOP + DONE)
+                self.ask("c", token=CLIENTS, prompt="one")
+                self.assertEqual(self.sent() == used, why == "")
+
+    def test_both_refused(self) -> None:
+        """The request still goes up with the next key once, if the first is refused as well."""
+        self.hedging(0.5, 19)
+        self.ask("a,b", token=CLIENTS)
+        used = self.sent()
+        self.clock.advance(2.0)
+        first, second = self.upstreams.wires
+        for each in (second, first):
+            each.says(whole(402, _BROKE, JSON, b"Connection: close"))
+        self.assertEqual((self.models, self.sent()), (["a", "b", "a"], 3 - used))
 
 
 class KeysTests(PoolTestCase):
