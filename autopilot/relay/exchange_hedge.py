@@ -126,8 +126,9 @@ class ExchangeHedge(ExchangeAttempts, has_steps=False):
         assert call is not None
         call.handler = attempt
         self._arm(attempt)
-        for given, details in rival.events:  # they are taken after this step
-            self.take(given, attempt, *details)
+        arrived = rival.arrived()
+        if arrived is not None:  # it is taken after this step
+            self.take(arrived[0], attempt, *arrived[1])
         return State.ATTEMPTING
 
     def _end_race(self, attempt: Attempt, hedge: Hedge) -> None:

@@ -35,7 +35,17 @@ class Rival:
     clock times in seconds.
     """
 
-    __slots__ = ("_owner", "_policy", "call", "candidate", "events", "response", "started")
+    __slots__ = (
+        "_held",
+        "_owner",
+        "_policy",
+        "call",
+        "candidate",
+        "ended",
+        "error",
+        "response",
+        "started",
+    )
 
     def __init__(
         self, owner: RivalOwner, candidate: Candidate, dialect: Dialect, started: float
@@ -46,12 +56,13 @@ class Rival:
         self.started = started
         self.call: UpstreamCall | None = None
         self.response: ResponseHead | None = None
-        self.events: list[tuple[Input, tuple[Any, ...]]] = []
+        self.ended = False
+        self.error: UpstreamError | None = None
+        self._held: list[bytes] = []
 
     def whole(self, head: ResponseHead, body: bytes) -> None:
         """See `ResponseHandler`."""
-        self.response = head
-        self.events.append((Input.WHOLE, (head, body)))
+        self.response, self._held, self.ended = head, [body], True
         if self._may_win(head, body):
             self._judge(body, ends=True)
         else:
@@ -59,8 +70,7 @@ class Rival:
 
     def head(self, head: ResponseHead, body: bytes) -> None:
         """See `ResponseHandler`."""
-        self.response = head
-        self.events.append((Input.HEAD, (head, body)))
+        self.response, self._held = head, [body]
         if self._may_win(head, body):
             self._judge(body)
         else:
@@ -68,22 +78,36 @@ class Rival:
 
     def body(self, data: bytes) -> None:
         """See `ResponseHandler`."""
-        self.events.append((Input.BODY, (data,)))
+        self._held.append(data)
         self._judge(data)
 
     def end(self, body: bytes) -> None:
         """See `ResponseHandler`."""
-        self.events.append((Input.END, (body,)))
+        self._held.append(body)
+        self.ended = True
         self._judge(body, ends=True)
 
     def broken(self, error: UpstreamError) -> None:
         """See `ResponseHandler`."""
+        self.error = error
         self._lose()
 
     @property
     def opening(self) -> bytes:
         """The bytes of the body that arrived with the head."""
-        return next((each[1] for _, each in self.events if len(each) > 1), b"")
+        return self._held[0] if self._held else b""
+
+    def arrived(self) -> tuple[Input, tuple[Any, ...]] | None:
+        """Return all that has arrived as one input of the exchange; None if that is nothing.
+
+        One, as the first of several could be the commit, after which the exchange takes no other.
+        """
+        if self.error is not None:
+            return Input.BROKEN, (self.error,)
+        if self.response is None:
+            return None
+        given = Input.WHOLE if self.ended else Input.HEAD
+        return given, (self.response, b"".join(self._held))
 
     def abort(self) -> None:
         """Close the connection at once."""

@@ -69,6 +69,46 @@ class RaceTests(HedgeTestCase):
         self.assertEqual(record.hedged, "won")
         self.assertEqual(self.tables.breaker.breakers, {})
 
+    def test_second_wins_in_pieces(self) -> None:
+        """However its bytes are cut, and whatever commits it, the client gets each of them once."""
+        for model, settings in (
+            ("a,b,c", {}),
+            ("a,b", {}),
+            ("a,b,c", {"max_attempts": 2}),
+            ("a,b,c", {"commit": Commit.BYTE}),
+            ("a,b", {"commit": Commit.COMPLETE}),
+        ):
+            for pieces in ([ROLE, OTHER], [ROLE[:9], ROLE[9:], OTHER[:-3], OTHER[-3:]]):
+                for whole_at_end in (False, True):
+                    self.hedges(**settings)
+                    client = self.hedged(model)
+                    second = self.both[1]
+                    second.says(head())
+                    for piece in pieces[:-1]:
+                        second.says(chunk(piece))
+                    last = chunk(pieces[-1])
+                    for said in [last + chunk(b"")] if whole_at_end else [last, chunk(b"")]:
+                        second.says(said)
+                    case = model, settings, pieces, whole_at_end
+                    self.assertEqual(client.down.body, ROLE + OTHER, case)
+                    self.assertEqual(
+                        (self.record.outcome, self.record.bytes, self.record.hedged),
+                        ("completed", len(ROLE + OTHER), "won"),
+                        case,
+                    )
+
+    def test_first_fails_before_pieces(self) -> None:
+        """A second attempt that takes over as the last one relays what it had, and what follows."""
+        self.hedges()
+        client = self.hedged("a,b")
+        first, second = self.both
+        for said in (head(), chunk(ROLE[:9]), chunk(ROLE[9:])):
+            second.says(said)
+        first.resets()
+        self.assertEqual(client.down.body, ROLE)
+        second.says(chunk(OTHER), chunk(b""))
+        self.assertEqual((client.down.body, self.record.outcome), (ROLE + OTHER, "completed"))
+
     def test_first_wins(self) -> None:
         """The second one's connection is closed in the same turn."""
         self.hedges()

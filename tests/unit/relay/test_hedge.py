@@ -38,14 +38,17 @@ class RivalTests(SynchronousTestCase):
         self.taken.append(given)
 
     def test_content(self) -> None:
-        """The first content wins; all events are kept for the exchange."""
+        """The first content wins; what has arrived is kept for the exchange, as one input."""
         head = head_of()
         self.rival.head(head, ROLE)
         self.assertEqual(self.taken, [])
         self.rival.body(TOKEN)
         self.assertEqual(self.taken, [Input.OVERTAKEN])
-        expected = [(Input.HEAD, (head, ROLE)), (Input.BODY, (TOKEN,))]
-        self.assertEqual(self.rival.events, expected)
+        self.assertEqual(self.rival.arrived(), (Input.HEAD, (head, ROLE + TOKEN)))
+        self.setUp()
+        self.rival.head(head, b"")
+        self.rival.end(TOKEN)
+        self.assertEqual(self.rival.arrived(), (Input.WHOLE, (head, TOKEN)))
 
     def test_lost(self) -> None:
         """Everything else is lost: errors, other types, an end without content, a break."""
@@ -66,6 +69,14 @@ class RivalTests(SynchronousTestCase):
         self.rival.head(head_of(), ROLE)
         self.rival.end(b"")
         self.assertEqual(self.taken, [Input.RIVAL_LOST])
+
+    def test_arrived(self) -> None:
+        """What goes on in its place learns of a break alone, and of nothing before the head."""
+        self.assertIsNone(self.rival.arrived())
+        broken = UpstreamError(FailureReason.CUT)
+        self.rival.head(head_of(), ROLE)
+        self.rival.broken(broken)
+        self.assertEqual(self.rival.arrived(), (Input.BROKEN, (broken,)))
 
     def test_bounded(self) -> None:
         """A stream that says nothing is lost before it takes much memory."""
