@@ -55,7 +55,7 @@ class AttemptOwner(Protocol):
 class Attempt:
     """One request to one candidate, and the handler of its response until commit.
 
-    It passes each event on together with itself, so that a second attempt could run at the same
+    It passes each event on together with itself, so that a second attempt can run at the same
     time. ``last``: no further candidate remains. ``allowance``: seconds until the first part of a
     stream, or until the end of any other answer, after which the attempt gives way to another
     candidate; ``pause_allowance``: those between the bytes of a stream of which part has arrived.

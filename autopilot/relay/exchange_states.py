@@ -4,7 +4,7 @@ A row names the step that handles an input in a state, and the states to which t
 the step itself returns the next state. An input without a row is a bug, except after the end of the
 exchange, when late inputs are ignored.
 
-Attempts are arguments of inputs, not states, so that two attempts could run in one state. A test
+Attempts are arguments of inputs, not states: two may run in one state. A test
 compares the exchange with an Automat machine built from this table; `tools/exchange_diagram.py`
 draws it. The table of private exchanges is made from it: each attempt of theirs is sealed first.
 """
