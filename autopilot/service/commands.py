@@ -69,6 +69,12 @@ class KeyReport(_Notice):
     arguments: ClassVar[list[tuple[bytes, Any]]] = [(b"report", String())]
 
 
+class PoolReport(_Notice):
+    """Both ways: which keys of the platform rest (`autopilot.upstream.key_rests`)."""
+
+    arguments: ClassVar[list[tuple[bytes, Any]]] = [(b"report", String())]
+
+
 class EdgeNotice(_Notice):
     """Both ways: calls of keys that a worker leases, and bans (`autopilot.state.edge_notes`)."""
 

@@ -73,6 +73,7 @@ class ParentService(AutopilotService):
             publisher=self._parts.publisher,
             hub=self._parts.hub,
             keys=self._parts.keys.ledger,
+            rests=self._parts.keys.rests,
             lender=EdgeLender(self._parts.governor),
             write=write,
         )

@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from autopilot.process.board import Board
 from autopilot.process.spawn import environment_without, spawn_module
 from autopilot.service.assignment import Assignment
-from autopilot.service.commands import Await, Drain, Draining, Line, Ready
+from autopilot.service.commands import Await, Drain, Draining, Line, PoolReport, Ready
 from autopilot.service.edge_link import LenderLink
 from autopilot.service.event_link import EventLink
 from autopilot.service.frames import Frames, Kind
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from autopilot.state.edge_lease import EdgeLender
     from autopilot.state.key_ledger import KeyLedger
     from autopilot.state.sharing.hub import Hub
+    from autopilot.upstream.key_rests import KeyRests
 
 COMMANDS: Final = 3
 """The worker's descriptor for commands."""
@@ -54,7 +55,8 @@ class Processes:
 
     ``assign`` returns what a worker is to do, by its number and that of its slot. ``ready`` and
     ``ended`` are called with a process, and ``ended`` with how it ended. ``publisher`` sends them
-    the feeds, and they share the state of the ``hub``'s tables. They lease calls of upstream keys
+    the feeds, and they share the state of the ``hub``'s tables, the uses of ``keys``, and ``rests``
+    of the pool's. They lease calls of upstream keys
     from the ``lender``. ``write`` receives each
     line of the workers' output; without it they write to this process's own.
     """
@@ -69,6 +71,7 @@ class Processes:
         publisher: FeedPublisher | None = None,
         hub: Hub | None = None,
         keys: KeyLedger | None = None,
+        rests: KeyRests | None = None,
         lender: EdgeLender | None = None,
         write: Callable[[str], object] | None = None,
         environ: Mapping[str, str] = os.environ,
@@ -80,6 +83,7 @@ class Processes:
         self._publisher = publisher
         self._hub = hub
         self._keys = keys
+        self._rests = rests
         self._lender = lender
         self._write = write
         self._environ = environment_without(
@@ -117,6 +121,8 @@ class Processes:
             child.follow(self._publisher)
         if self._lender is not None:
             child.lend(self._lender)
+        if self._rests is not None:
+            child.learn_rests(self._rests)
         if self._hub is not None:
             child.join(self._hub)
             if self._keys is not None:
@@ -161,6 +167,7 @@ class WorkerProcess(ProcessProtocol):
         self._reader: FeedReader | None = None
         self._link: EventLink | None = None
         self._key_link: KeyLink | None = None
+        self._rests_link: KeyLink | None = None
         self._edge_link: LenderLink | None = None
         self._unfinished = {1: b"", 2: b""}
         self.ended: Callable[[str], None] = lambda how: None
@@ -219,6 +226,10 @@ class WorkerProcess(ProcessProtocol):
     def count(self, keys: KeyLedger) -> None:
         """Exchange with the process what clients use of the operator's own keys."""
         self._key_link = KeyLink(keys, self.line, new=True)
+
+    def learn_rests(self, rests: KeyRests) -> None:
+        """Exchange with the process which keys of the platform rest."""
+        self._rests_link = KeyLink(rests, self.line, PoolReport, new=True)
 
     def lend(self, lender: EdgeLender) -> None:
         """Lend the process calls of upstream keys."""
@@ -280,7 +291,8 @@ class WorkerProcess(ProcessProtocol):
                 self._write_line(rest)
         self._acceptor.remove(self.slot)
         _read_rest(self.frames)
-        for leaving in (self._reader, self._link, self._key_link, self._edge_link):
+        links = self._link, self._key_link, self._rests_link, self._edge_link
+        for leaving in (self._reader, *links):
             if leaving is not None:
                 leaving.close()
         for protocol in (self.line, self.frames):

@@ -32,7 +32,7 @@ from autopilot.process.malloc import (
 )
 from autopilot.process.systemd.sockets import Sockets
 from autopilot.service.assignment import Assignment, AssignmentError
-from autopilot.service.commands import Await, Drain, Draining, Line, Ready
+from autopilot.service.commands import Await, Drain, Draining, Line, PoolReport, Ready
 from autopilot.service.edge_link import lease_over
 from autopilot.service.event_link import EventLink
 from autopilot.service.frames import Frames, Kind
@@ -128,6 +128,7 @@ class WorkerService(AutopilotService):
         assert isinstance(governor, LeasingGovernor)
         lease_over(line, governor)
         KeyLink(self._parts.keys.ledger, line)
+        KeyLink(self._parts.keys.rests, line, PoolReport)
 
     def learn(self, batch: bytes) -> None:
         """Take a batch of what the router has learned before; an empty one is the end."""

@@ -24,6 +24,7 @@ from autopilot.observability.key_counts import KeyCounts, PoolKeyNow
 from autopilot.routing.account_limits import quota_left, quota_resets
 from autopilot.routing.edge_circuit import told_seconds
 from autopilot.routing.retry_policy import is_edge_limit
+from autopilot.upstream.key_rests import Rest, Why
 
 if TYPE_CHECKING:
     from autopilot.http.headers import Field
@@ -38,6 +39,8 @@ NOT_VALID: Final = 300.0
 FIRST_BAN: Final = 60.0
 LONGEST_REST: Final = 86_400.0
 _QUOTA_COUNTS: Final = 3600.0
+_NO_NEWS: Final = 1.0
+"""Seconds by which a further refusal prolongs a rest at least, for the other processes to know."""
 _PAYMENT, _UNAUTHORIZED = 402, 401
 _LEAST_KEY: Final = 8
 """Bytes of the shortest value that is taken for a key where it is repeated."""
@@ -87,7 +90,7 @@ class _Member:
         self.in_progress = self.requests = 0
         self.left, self.left_at = 1.0, -inf
         self.rests_until = self.paged_until = -inf
-        self.why = ""
+        self.why: Why = "invalid"  # read only while it rests
         self.ban = FIRST_BAN
 
 
@@ -95,7 +98,8 @@ class KeyPool:
     """Lends keys to requests.
 
     ``seconds`` is the monotonic clock, ``wall`` returns the seconds since 1970. ``banned_for``
-    returns the seconds for which the governor sends nothing with the key of an account.
+    returns the seconds for which the governor sends nothing with the key of an account. ``told`` is
+    called with each rest that a refusal begins, or prolongs, for the other processes.
     """
 
     _log = Logger()
@@ -108,7 +112,9 @@ class KeyPool:
         counts: KeyCounts | None = None,
         most: int = MAX_CONVERSATIONS,
         banned_for: Callable[[bytes], float] = lambda account: 0.0,
+        told: Callable[[Rest], None] = lambda rest: None,
     ) -> None:
+        self._told = told
         self._seconds = seconds
         self._banned_for = banned_for
         self._wall = wall
@@ -155,6 +161,25 @@ class KeyPool:
         now = self._seconds()
         return [each.key.name for each in self._members.values() if self._rest_of(each, now)[0]]
 
+    def rests(self) -> list[Rest]:
+        """Return the rests that a refusal began, but for the bans that the governor knows."""
+        now = self._seconds()
+        return [
+            Rest(each.key.account, each.why, each.rests_until - now)
+            for each in self._members.values()
+            if each.rests_until > now
+        ]
+
+    def heard(self, rest: Rest) -> None:
+        """Let a key rest that another process has found to be refused, if it is in the pool.
+
+        That process has counted it, and written it to the log.
+        """
+        now = self._seconds()
+        for member in self._members.values():
+            if member.key.account == rest.account:
+                _prolong(member, min(rest.seconds, LONGEST_REST), rest.why, now)
+
     def _choose(self, conversation: bytes | None, avoid: _Member | None) -> _Member | None:
         now = self._seconds()
         rests = [(each, *self._rest_of(each, now)) for each in self._members.values()]
@@ -188,13 +213,13 @@ class KeyPool:
             if len(self._sticky) > self._most:
                 self._sticky.popitem(last=False)
 
-    def _rest(self, member: _Member, seconds: float, why: str) -> None:
+    def _rest(self, member: _Member, seconds: float, why: Why) -> None:
         now = self._seconds()
         self._note(member, seconds, why, now)
-        # A ban stays one until its end, whatever else is said of the key meanwhile.
-        if not (member.why == "edge" and member.rests_until > now):
-            member.why = why
-        member.rests_until = max(member.rests_until, now + seconds)
+        before = member.why, member.rests_until + _NO_NEWS
+        _prolong(member, seconds, why, now)
+        if member.why != before[0] or member.rests_until >= before[1]:
+            self._told(Rest(member.key.account, member.why, member.rests_until - now))
 
     def _rest_of(self, member: _Member, now: float) -> tuple[float, str]:
         """Return for how many seconds a key still rests, and why; 0 if it may be lent."""
@@ -214,7 +239,7 @@ class KeyPool:
             self._rest(member, min(member.ban if told is None else told, LONGEST_REST), "edge")
             member.ban = min(2 * member.ban, LONGEST_REST)
 
-    def _note(self, member: _Member, seconds: float, why: str, now: float) -> None:
+    def _note(self, member: _Member, seconds: float, why: Why, now: float) -> None:
         """Count a rest, and log it unless the key rests already."""
         self._counts.rested(member.key.name, why)
         if member.rests_until <= now:
@@ -226,7 +251,17 @@ class KeyPool:
             )
 
 
-_WHY: Final[Mapping[str, str]] = {
+def _prolong(member: _Member, seconds: float, why: Why, now: float) -> None:
+    """Let a key rest, or for longer than it does.
+
+    A ban stays one until its end, whatever else is said of the key meanwhile.
+    """
+    if not (member.why == "edge" and member.rests_until > now):
+        member.why = why
+    member.rests_until = max(member.rests_until, now + seconds)
+
+
+_WHY: Final[Mapping[Why, str]] = {
     "quota": "its quota is used up (402)",
     "edge": "the platform's edge has banned it (429)",
     "invalid": "the platform does not accept it (401)",

@@ -20,6 +20,7 @@ from autopilot.state.own_keys import OwnKey, OwnKeys
 from autopilot.state.sharing.key_totals import KeyTotals
 from autopilot.state.sharing.keys_in_progress import KeysInProgress
 from autopilot.upstream.key_pool import KeyPool, PlatformKey
+from autopilot.upstream.key_rests import KeyRests
 from autopilot.web.status.keys import KeysNow, LentKeyNow, OwnKeyNow, Use
 from autopilot.wiring.role import Place
 
@@ -61,6 +62,7 @@ class Keys:
         self.counts = KeyCounts()
         self.own: OwnKeys | None = None
         self._pool: KeyPool | None = None
+        self.rests = KeyRests(lambda: self._pool)
         self._seconds = clock.seconds
         self._hasher = hasher
         self._banned_for = banned_for
@@ -140,7 +142,12 @@ class Keys:
         ]
         if self._pool is None:
             self._pool = KeyPool(
-                keys, self._seconds, self._wall, self.counts, banned_for=self._banned_for
+                keys,
+                self._seconds,
+                self._wall,
+                self.counts,
+                banned_for=self._banned_for,
+                told=self.rests.told,
             )
         else:
             self._pool.configure(keys)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.key_policy import KeyRules
-from autopilot.service.commands import Line
+from autopilot.service.commands import Line, PoolReport
 from autopilot.service.key_link import KeyLink
 from autopilot.state.budgets import KeyBudgets
 from autopilot.state.key_ledger import DELAY, KeyLedger
+from autopilot.upstream.key_pool import KeyPool, PlatformKey
+from autopilot.upstream.key_rests import KeyRests, Rest
 
 _RULES = KeyRules("k", requests_per_minute=9, concurrent_requests=9)
 
@@ -53,6 +57,29 @@ class KeyLinkTests(SynchronousTestCase):
         self.carry()
         (now,) = self.there.now(["k"])
         self.assertEqual(now.tokens_today, 4)
+
+    def test_rests(self) -> None:
+        """Which keys of the pool rest goes both ways as well, at once to a worker that starts."""
+        (_, line, _), (_, other, _) = self.ends
+        pools = [
+            KeyPool([PlatformKey("a", b"cpk_canary", b"account")], self.clock.seconds, lambda: 0.0)
+            for _ in range(2)
+        ]
+        known = Rest(b"account", "quota", 9.0)
+        pools[0].heard(known)
+        here, there = (KeyRests(partial(lambda pool: pool, pool)) for pool in pools)
+        KeyLink(there, other, PoolReport)
+        parent = KeyLink(here, line, PoolReport, new=True)
+        self.carry()
+        self.assertEqual(pools[1].rests(), [Rest(b"account", "quota", 9.0)])
+        there.told(Rest(b"account", "quota", 99.0))
+        self.carry()
+        (rest,) = pools[0].rests()
+        self.assertGreater(rest.seconds, 98.0)
+        parent.close()
+        here.told(rest)
+        self.assertNotIn(b"canary", self.ends[0][2].value() + self.ends[1][2].value())
+        self.carry()
 
     def test_end(self) -> None:
         """What an ended worker had in progress has ended."""
