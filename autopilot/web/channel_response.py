@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from autopilot.routing.router_error import RouterError
 
 _LAST_CHUNK = b"0\r\n\r\n"
-_OK = b"HTTP/1.1 200 OK\r\n"
+_OK = b"HTTP/1.1 200 OK"
+_HEAD_END = b"", b""  # a line end behind the last field, and an empty line
 # The lines before the chunks of nearly every event (RFC 9112 §7.1).
 _SIZES = 1024
 _SIZE_LINES = tuple(b"%x\r\n" % size for size in range(_SIZES))
@@ -140,48 +141,43 @@ class ChannelResponse:
 
     def whole(self, head: CommittedHead, body: bytes) -> None:
         """See `Downstream`; one write."""
-        written = self._head(head)
-        if not self._chunked:
-            written.append(body)
-        elif body:
-            written.append(b"%x\r\n%b\r\n%b" % (len(body), body, _LAST_CHUNK))
-        else:
-            written.append(_LAST_CHUNK)
+        lines = self._head(head)
+        if self._chunked:
+            body = b"%x\r\n%b\r\n%b" % (len(body), body, _LAST_CHUNK) if body else _LAST_CHUNK
         self.committed = True
         if not self.gone:
-            self._write(b"".join(written))
+            self._write(lines + body)
             self.exchange = None  # breaks the reference cycle with the exchange
             self._channel.requestDone(self)
 
     def commit(self, head: CommittedHead, body: bytes) -> None:
         """See `Downstream`."""
-        written = self._head(head)
-        if body:
-            written.append(b"%x\r\n%b\r\n" % (len(body), body) if self._chunked else body)
+        lines = self._head(head)
+        if body and self._chunked:
+            body = b"%x\r\n%b\r\n" % (len(body), body)
         self.committed = True
         if not self.gone:
-            self._write(b"".join(written))
+            self._write(lines + body)
 
-    def _head(self, head: CommittedHead) -> list[bytes]:
+    def _head(self, head: CommittedHead) -> bytes:
         """Return the lines of the head, and choose the framing of the body (RFC 9112 §6.3)."""
         status = head.status
         fields = head.fields if self._sharing is None else shared(head.fields, self._sharing)
         reason = head.reason or error_bodies.reason_phrase(status)
         usual = status == 200 and reason == b"OK"
-        written = [_OK if usual else b"HTTP/1.1 %d %b\r\n" % (status, reason)]
-        for name, value in fields:
-            written += (name, b": ", value, b"\r\n")
+        lines = [_OK if usual else b"HTTP/1.1 %d %b" % (status, reason)]
+        lines += map(b": ".join, fields)
         # With `close` on a stream, Node's fetch takes a broken one for complete (contract §7).
         if self._closing and not head.streams:
-            written.append(b"Connection: close\r\n")
+            lines.append(b"Connection: close")
             self.announced = True
         if not head.framed and status not in BODILESS:
             self._chunked = self._modern
             self._unframed = not (self._modern or head.rechunk)
             if self._chunked:
-                written.append(b"Transfer-Encoding: chunked\r\n")
-        written.append(b"\r\n")
-        return written
+                lines.append(b"Transfer-Encoding: chunked")
+        lines += _HEAD_END
+        return b"\r\n".join(lines)
 
     def write(self, data: bytes) -> None:
         """See `Downstream`."""
