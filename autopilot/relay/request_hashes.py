@@ -30,13 +30,15 @@ class RequestHashes:
     def client(self, request: ClientRequest) -> bytes:
         """Return the hash that stands for a request's client (contract §5)."""
         named = request.headers.named
-        authorization, api_key = named.get(b"authorization"), named.get(b"x-api-key")
-        forwarded = named.get(b"x-forwarded-for")
+        authorization = named.get(b"authorization")
+        if authorization and (holder := self.hasher.holder(authorization[0])) is not None:
+            return holder  # the usual client, of which nothing else counts
+        api_key, forwarded = named.get(b"x-api-key"), named.get(b"x-forwarded-for")
         hotkey = None
         if HOTKEY in named and is_signed(named):
             hotkey = named[HOTKEY][0].decode("latin-1").strip()
         return client_key(
-            authorization[0].decode("latin-1") if authorization else None,
+            None,
             api_key[0].decode("latin-1") if api_key else None,
             request.peer,
             [value.decode("latin-1") for value in forwarded] if forwarded else (),

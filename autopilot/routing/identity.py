@@ -112,6 +112,18 @@ class Hasher:
             _keep(self._tokens, number, digest)
         return digest
 
+    def holder(self, authorization: bytes) -> bytes | None:
+        """Return the identity of who sends this ``Authorization``; None without a bearer token.
+
+        It is that of `token`. Of a field that was sent lately, the token is not looked for again.
+        """
+        number = hash(authorization)
+        digest = self._tokens.get(number)
+        if digest is None and (token := bearer_token(authorization.decode("latin-1"))):
+            digest = _digest(self._token, token)
+            _keep(self._tokens, number, digest)
+        return digest
+
     def api_key(self, text: str) -> bytes:
         """Return the identity of the holder of this API key."""
         return _digest(self._api_key, text)
@@ -154,20 +166,20 @@ def client_key(
     ``hotkey`` is that of a signed request. The kinds never collide. The address (see
     `client_address`) is computed only if it counts.
     """
-    if authorization:
-        scheme, _, token = authorization.partition(" ")
-        if scheme == "Bearer" and token and " " not in token and "\t" not in token:
-            return hasher.token(token)  # the usual field, without blanks to remove
-        scheme, _, token = authorization.strip(_OWS).replace("\t", " ").partition(" ")
-        token = token.strip(" ")
-        if token and scheme.lower() == "bearer":
-            return hasher.token(token)
+    if authorization and (token := bearer_token(authorization)):
+        return hasher.token(token)
     key = api_key.strip(_OWS) if api_key else ""
     if key:
         return hasher.api_key(key)
     if hotkey:
         return hasher.hotkey(hotkey)
     return hasher.address(client_address(peer, forwarded_for, trust))
+
+
+def bearer_token(authorization: str) -> str:
+    """Return the bearer token in the value of an ``Authorization`` field; empty without one."""
+    scheme, _, token = authorization.strip(_OWS).replace("\t", " ").partition(" ")
+    return token.strip(" ") if scheme.lower() == "bearer" else ""
 
 
 def upstream_key(

@@ -287,6 +287,15 @@ class KeyTests(SynchronousTestCase):
         hashed(4096)
         self.assertEqual((hashed(0), state.copies), (wanted, 4098))
 
+    def test_the_holder_of_a_field(self) -> None:
+        """A whole field has the identity of its token, each time; one without a token has none."""
+        hasher, token = Hasher(b"k"), Hasher(b"k").token("t")
+        for field in (b"Bearer t", b"Bearer t", b" bearer\t t "):
+            self.assertEqual(hasher.holder(field), token, field)
+        for field in (b"t", b"Bearer", b"Bearer  ", b"Basic t", b""):
+            self.assertIsNone(hasher.holder(field), field)
+        self.assertNotEqual(hasher.holder(b"Bearer T"), token)
+
     def test_a_token_of_several_words(self) -> None:
         """The whole token counts, inner blanks included."""
         self.assertNotEqual(_key("Bearer a b c"), _key("Bearer a b d"))
