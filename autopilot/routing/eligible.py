@@ -45,6 +45,7 @@ class EligibleModels:
         "_names",
         "_output_limits",
         "_routes",
+        "_whole",
         "least_context",
     )
 
@@ -55,6 +56,7 @@ class EligibleModels:
         self._output_limits = _distinct(model.max_output_length for model in listed)
         self._context_limits = _distinct(model.context_length for model in listed)
         self._cache: dict[tuple[object, ...], Eligibility] = {}
+        self._whole = self._cached(NOTHING, False)
         self._routes: dict[tuple[Route, bool], RouteModels] = {}
         self.least_context = self._context_limits[0] if self._context_limits else None
         """The shortest known context of the ranked models, in tokens; None if none is known."""
@@ -69,6 +71,11 @@ class EligibleModels:
 
         The errors are 503 ``no_candidates``, 400 ``tee_required`` and 400 ``no_capable_model``.
         """
+        if needs is NOTHING and not tee_only:  # most requests are plain text
+            return self._whole
+        return self._cached(needs, tee_only)
+
+    def _cached(self, needs: Needs, tee_only: bool) -> Eligibility:
         cache_key = (
             tee_only,
             needs.images,
