@@ -38,7 +38,7 @@ from autopilot.request.usage_option import ask_for_usage
 from autopilot.routing.eligible import NO_CANDIDATES, RETRY_AFTER
 from autopilot.routing.identity import is_trusted
 from autopilot.routing.key_policy import permit
-from autopilot.routing.plan import RoutingState, at_platform, displaced, elsewhere
+from autopilot.routing.plan import UNMEASURED, RoutingState, at_platform, displaced, elsewhere
 from autopilot.routing.private_standing import NOTHING_KNOWN, PrivateStanding
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import DIRECT, GIVEN, ROUTE, Order, Selector
@@ -433,7 +433,7 @@ class Proxy:
             chosen = _private_key(selector.key) if parsed.private else selector.key
             key = client, chosen, talk
         remembered, failed, broken, why = _NOTHING if key is None else affinity.look_up(key, now)
-        state = RoutingState(remembered, failed, cooling, broken=broken, forgotten=why)
+        state = RoutingState(remembered, failed, cooling, UNMEASURED, UNMEASURED, broken, why)
         if selector.order is not GIVEN:
             state = self._with_averages(state, selector.order, now)
         return key, state

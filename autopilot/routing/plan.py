@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final, Literal
 
 from msgspec import Struct, structs
@@ -29,6 +30,8 @@ from autopilot.routing.tee import TEE_REQUIRED, confidential, is_confidential
 from autopilot.routing.why import GONE, AffinityWhy, Why
 
 _NONE: frozenset[str] = frozenset()
+UNMEASURED: Final[Mapping[str, float]] = MappingProxyType({})
+"""The averages of no model."""
 WHY_BY_MODE: Final = {
     Mode.ALIAS: Why.BEST,
     Mode.LIST: Why.LISTED,
@@ -70,8 +73,8 @@ class RoutingState(Struct, frozen=True, gc=False):
     remembered: str | None = None
     failed_recently: frozenset[str] = frozenset()
     cooling: frozenset[str] = frozenset()
-    first_byte: Mapping[str, float] = {}
-    throughput: Mapping[str, float] = {}
+    first_byte: Mapping[str, float] = UNMEASURED
+    throughput: Mapping[str, float] = UNMEASURED
     broken: str | None = None
     forgotten: AffinityWhy | None = None
 
