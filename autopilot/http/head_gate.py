@@ -44,6 +44,9 @@ _IDENTITY = frozenset({b"", b"identity"})
 _COMMIT = b"x-autopilot-commit"
 _AFFINITY = b"x-autopilot-affinity"
 KEEP_ALIVE = b"x-autopilot-keepalive"
+_CODING = b"content-encoding"
+JUDGED = frozenset({_COMMIT, _AFFINITY, KEEP_ALIVE, HEADER, _CODING})
+"""The fields that say how a request is to be handled, which few requests have."""
 # As of the setting. Nothing cuts a connection sooner, and each comment is a write.
 _LEAST_MS, _MOST_MS = 1_000, 86_400_000
 
@@ -96,20 +99,18 @@ class HeadGate:
         error = admission.admit(named, 0 if too_long or length is None else length)
         if error is not None:
             return error
-        if _COMMIT in named and isinstance(commit := commit_point(named), RouterError):
-            return commit
-        if _AFFINITY in named and isinstance(affinity := affinity_off(named), RouterError):
-            return affinity
-        if KEEP_ALIVE in named and isinstance(silence := keep_alive(named), RouterError):
-            return silence
-        private = self.private
-        if (HEADER in named or path in private.watched) and (
-            error := private.refusal(path, named)
-        ) is not None:
-            return error
-        if b"content-encoding" in named and (error := coding_error(named)) is not None:
-            return error
+        if not JUDGED.isdisjoint(named) or path in self.private.watched:
+            error = self._judge(path, named)
+            if error is not None:
+                return error
         return too_large(max_body) if too_long else None
+
+    def _judge(self, path: bytes, named: Named) -> RouterError | None:
+        """Return the error for one of the fields that say how a request is to be handled."""
+        for judge in (commit_point, affinity_off, keep_alive):
+            if isinstance(wish := judge(named), RouterError):
+                return wish
+        return self.private.refusal(path, named) or coding_error(named)
 
 
 def passed_through(via: Sequence[bytes], pseudonym: bytes) -> bool:
@@ -122,7 +123,7 @@ def passed_through(via: Sequence[bytes], pseudonym: bytes) -> bool:
 
 def coding_error(named: Named) -> RouterError | None:
     """Return the error if the body is compressed."""
-    for value in named.get(b"content-encoding", ()):
+    for value in named.get(_CODING, ()):
         if value.strip().lower() not in _IDENTITY:
             return _CODED
     return None

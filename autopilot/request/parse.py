@@ -11,7 +11,7 @@ from msgspec import Struct, structs
 
 from autopilot.http.error_bodies import too_large
 from autopilot.http.head_gate import (
-    KEEP_ALIVE,
+    JUDGED,
     affinity_off,
     coding_error,
     commit_point,
@@ -19,7 +19,7 @@ from autopilot.http.head_gate import (
 )
 from autopilot.http.headers import Named, says_true
 from autopilot.http.key_gate import HOTKEY, is_signed
-from autopilot.http.private_gate import HEADER, SIGNED, private_asked
+from autopilot.http.private_gate import SIGNED, private_asked
 from autopilot.request.body import ParsedBody, as_signed, parse_body
 from autopilot.request.private_body import sealable
 from autopilot.routing.catalog import EMPTY
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from autopilot.routing.snapshot import Snapshot
 
 
-_CODING = b"content-encoding"
-_JUDGED = frozenset({b"x-autopilot-commit", b"x-autopilot-affinity", KEEP_ALIVE, HEADER, _CODING})
 _ENABLE_THINKING = b"x-enable-thinking"
 _SIGNED = RouterError(
     400,
@@ -179,7 +177,7 @@ def parse_request(named: Named, body: bytes, config: ParseConfig) -> ParsedReque
     The channels have asked the gate about the fields already; `autopilot explain` has not.
     """
     wish, sticky, private, silence = None, True, False, config.keep_alive
-    if not _JUDGED.isdisjoint(named):
+    if not JUDGED.isdisjoint(named):
         wished = _wished(named, silence)
         if isinstance(wished, RouterError):
             return wished
