@@ -30,6 +30,7 @@ from benchmarks.wire import STREAM_HEAD, Templates, Wanted, json_head, templates
 
 _BACKLOG = 4096
 _STATS_PATH = "/stats"
+_FOREVER_NS = 3_600_000_000_000
 
 
 class _Caller(Channel):
@@ -65,22 +66,29 @@ class Upstream:
 
     def serve(self) -> None:
         """Serve until the process ends."""
-        poller, wheel, callers = self._poller, self._wheel, self._callers
+        wheel = self._wheel
         while True:
-            ready = poller.wait(wheel.time_left()) if wheel.running else poller.poll()
-            for fd, mask in ready:
-                caller = callers.get(fd)
-                if caller is None:
-                    self._accept()
-                elif caller.shaking:
-                    self._shake(caller)
-                else:
-                    if mask & WRITE:
-                        self._flush(caller)
-                    if mask & ~WRITE:
-                        self._read(caller)
-            if wheel.running:
-                wheel.turn()
+            self.turn(wheel.time_left() if wheel.running else _FOREVER_NS)
+
+    def turn(self, ns: int) -> None:
+        """Serve what is ready or becomes so within `ns`, and send the events that are due."""
+        for fd, mask in self._poller.wait(ns):
+            caller = self._callers.get(fd)
+            if caller is None:
+                self._accept()
+            elif caller.shaking:
+                self._shake(caller)
+            else:
+                if mask & WRITE:
+                    self._flush(caller)
+                if mask & ~WRITE:
+                    self._read(caller)
+        if self._wheel.running:
+            self._wheel.turn()
+
+    def streaming(self) -> list[Channel]:
+        """Return the connections on which a stream is open."""
+        return [each for each in self._callers.values() if each.stream is not None]
 
     def _accept(self) -> None:
         for _ in range(256):
