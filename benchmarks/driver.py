@@ -282,6 +282,7 @@ class Driver(ABC, Generic[AnyClient]):
             "elapsed": (monotonic_ns() - begin) / SECOND,
             "cpu": process_time() - cpu,
             "latency_us": self.latency.percentiles(**LATENCY),
+            "mean_us": self.latency.mean(),
             "first_byte_us": self.first_bytes.percentiles(**FIRST_BYTE),
             "max_gap_ms": round(self.max_gap / _MILLISECOND, 3),
         }

@@ -185,6 +185,7 @@ def _from_load(result: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "p50": latency["p50"],
         "p99": latency["p99"],
+        "mean": result["mean_us"],
         "p999": latency["p999"],
         "longest": latency["max"],
         "first_byte_p50": first["p50"],

@@ -16,7 +16,18 @@ BUSY: Final = 0.85
 """The share of their core above which load and upstream distort the measurement."""
 
 _MARKS = {True: "reached", False: "**missed**", None: "not measured"}
-_HEAD = ("", "CPU µs (min–max)", "× nginx", "× Caddy", "per s", "p50 added", "p99 added", "load")
+_HEAD = (
+    "",
+    "CPU µs (min–max)",
+    "× nginx",
+    "× Caddy",
+    "per s",
+    "p50 added",
+    "mean added",
+    "p99 added",
+    "load",
+)
+_LATENCIES = ("p50", "mean", "p99")
 _HEAD_SILENT = ("", "KB per stream", "idle CPU")
 _HOW = """\
 Each proxy has a core of its own; load and upstream share the other. Processor time is the
@@ -128,13 +139,13 @@ def _row(medians: Medians, found: Sequence[Measurement]) -> tuple[str, ...]:
     busy = f"{max(each.busy for each in found):.0%}"
     direct = one.subject == NO_PROXY.label
     if direct:
-        latency = [_plain(medians, one, name) for name in ("p50", "p99")]
+        latency = [_plain(medians, one, name) for name in _LATENCIES]
         return (_named(found), "", "", "", f"{speed:,.0f}", *latency, busy)
     values = [each.cpu_us for each in found if each.cpu_us is not None]
     cpu = medians.cpu(one.scenario, one.upstream, one.subject)
     spread = f"{cpu:.1f} ({min(values):.1f}–{max(values):.1f})" if cpu is not None else "–"
     ratios = [_over(cpu, medians.cpu(one.scenario, one.upstream, p)) for p in ("nginx", "caddy")]
-    latency = [_more(medians, one, name) for name in ("p50", "p99")]
+    latency = [_more(medians, one, name) for name in _LATENCIES]
     return (_named(found), spread, *ratios, f"{speed:,.0f}", *latency, busy)
 
 

@@ -43,6 +43,7 @@ class Measurement:
     errors: int
     reasons: Mapping[str, int] = field(default_factory=dict)
     slowdown: float = 1.0
+    mean: float | None = None
 
     @property
     def key(self) -> tuple[str, str, str, int]:

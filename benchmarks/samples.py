@@ -46,6 +46,14 @@ class Samples:
         total = self._counts.total()
         return {name: _at(ordered, ceil(total * rank / 100)) for name, rank in ranks.items()}
 
+    def mean(self) -> float | None:
+        """Return the mean in microseconds, or None without samples."""
+        self._fold()
+        total = self._counts.total()
+        return (
+            sum(value * count for value, count in self._counts.items()) / total if total else None
+        )
+
 
 LATENCY: Mapping[str, float] = {"p50": 50, "p99": 99, "p999": 99.9, "max": 100}
 FIRST_BYTE: Mapping[str, float] = {"p50": 50, "p99": 99}

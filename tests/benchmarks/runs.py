@@ -19,6 +19,7 @@ ONE = Measurement(
     upstream_share=0.1,
     shared_core=True,
     p50=200,
+    mean=250.4,
     p99=400,
     p999=500,
     longest=600,

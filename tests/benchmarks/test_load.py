@@ -123,11 +123,12 @@ class PercentileTests(SynchronousTestCase):
             samples.fold()
         found = samples.percentiles(**LATENCY)
         self.assertEqual(found, {"p50": 5000, "p99": 9900, "p999": 9990, "max": 10_000})
+        self.assertEqual(samples.mean(), 5000.5)
 
     def test_few(self) -> None:
         """A single sample is every percentile; without samples there is none."""
         samples = Samples()
-        self.assertEqual(samples.percentiles(p50=50), {"p50": None})
+        self.assertEqual((samples.percentiles(p50=50), samples.mean()), ({"p50": None}, None))
         samples.add(7_900)
         self.assertEqual(samples.percentiles(p50=50, max=100), {"p50": 7, "max": 7})
         samples.clear()
