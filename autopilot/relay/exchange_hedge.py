@@ -81,7 +81,7 @@ class ExchangeHedge(ExchangeAttempts, has_steps=False):
         ):
             return self.state
         candidate = self._candidates.take(cooling)
-        rival = Rival(self, candidate, self._request.dialect, now)
+        rival = Rival(self, candidate, self._request.dialect, now, self._charge)
         hedge.begin(rival)
         self._attempts += 1
         if paced is not None:
@@ -127,6 +127,7 @@ class ExchangeHedge(ExchangeAttempts, has_steps=False):
         call.handler = attempt
         self._arm(attempt)
         arrived = rival.arrived()
+        rival.free()
         if arrived is not None:  # it is taken after this step
             self.take(arrived[0], attempt, *arrived[1])
         return State.ATTEMPTING

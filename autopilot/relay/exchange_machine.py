@@ -67,23 +67,25 @@ class ExchangeMachine(ABC):
         if self._busy:
             self._late.append((given, attempt, details))
             return
-        # Late inputs: of an exchange that has ended, or of an attempt that was replaced.
-        if self.state is _OVER or (attempt is not None and attempt is not self.attempt):
-            return
-        self._busy = True
-        try:
-            step, allowed = self._steps[self.state].get(given, _ILLEGAL)
-            state = step(self, self._seconds(), *details)
-            if state not in allowed:
-                raise IllegalTransitionError(f"{given} in {self.state} must not lead to {state}")
-            self.state = state
-        except Exception:  # noqa: BLE001  nothing is awaited here, so nothing was cancelled
-            self._fail_internally()
-        finally:
-            self._busy = False
-        while self._late:
+        while True:  # an input of a step is taken after it, in this loop
+            # Too late: of an exchange that has ended, or of an attempt that was replaced.
+            if self.state is not _OVER and (attempt is None or attempt is self.attempt):
+                self._busy = True
+                try:
+                    step, allowed = self._steps[self.state].get(given, _ILLEGAL)
+                    state = step(self, self._seconds(), *details)
+                    if state not in allowed:
+                        raise IllegalTransitionError(
+                            f"{given} in {self.state} must not lead to {state}"
+                        )
+                    self.state = state
+                except Exception:  # noqa: BLE001  nothing is awaited here, so nothing was cancelled
+                    self._fail_internally()
+                finally:
+                    self._busy = False
+            if not self._late:
+                return
             given, attempt, details = self._late.pop(0)
-            self.take(given, attempt, *details)
 
     @abstractmethod
     def _fail_internally(self) -> None:

@@ -14,6 +14,7 @@ from autopilot.relay.exchange_states import Input
 
 if TYPE_CHECKING:
     from autopilot.http.dialect import Dialect
+    from autopilot.http.resource_ledger import Charge
     from autopilot.http.response_parser import ResponseHead
     from autopilot.http.timers import Deadline
     from autopilot.relay.attempt import Attempt
@@ -31,11 +32,13 @@ class RivalOwner(Protocol):
 class Rival:
     """A second attempt, and the handler of its response until it has content or is lost.
 
-    Only an event stream can win: anything else is left to the attempts of the exchange. Times are
-    clock times in seconds.
+    Only an event stream can win: anything else is left to the attempts of the exchange. What it
+    keeps until then is charged to the request. Times are clock times in seconds.
     """
 
     __slots__ = (
+        "_charge",
+        "_charged",
         "_held",
         "_owner",
         "_policy",
@@ -48,9 +51,16 @@ class Rival:
     )
 
     def __init__(
-        self, owner: RivalOwner, candidate: Candidate, dialect: Dialect, started: float
+        self,
+        owner: RivalOwner,
+        candidate: Candidate,
+        dialect: Dialect,
+        started: float,
+        charge: Charge | None = None,
     ) -> None:
         self._owner = owner
+        self._charge = charge
+        self._charged = 0
         self._policy = FirstContent(dialect)
         self.candidate = candidate
         self.started = started
@@ -62,7 +72,8 @@ class Rival:
 
     def whole(self, head: ResponseHead, body: bytes) -> None:
         """See `ResponseHandler`."""
-        self.response, self._held, self.ended = head, [body], True
+        self.response, self.ended = head, True
+        self._hold(body)
         if self._may_win(head, body):
             self._judge(body, ends=True)
         else:
@@ -70,7 +81,8 @@ class Rival:
 
     def head(self, head: ResponseHead, body: bytes) -> None:
         """See `ResponseHandler`."""
-        self.response, self._held = head, [body]
+        self.response = head
+        self._hold(body)
         if self._may_win(head, body):
             self._judge(body)
         else:
@@ -78,12 +90,12 @@ class Rival:
 
     def body(self, data: bytes) -> None:
         """See `ResponseHandler`."""
-        self._held.append(data)
+        self._hold(data)
         self._judge(data)
 
     def end(self, body: bytes) -> None:
         """See `ResponseHandler`."""
-        self._held.append(body)
+        self._hold(body)
         self.ended = True
         self._judge(body, ends=True)
 
@@ -96,6 +108,12 @@ class Rival:
     def opening(self) -> bytes:
         """The bytes of the body that arrived with the head."""
         return self._held[0] if self._held else b""
+
+    def free(self) -> None:
+        """Release the charge of what is kept, unless that of the whole request was released."""
+        if self._charge is not None:
+            self._charge.hold(-min(self._charged, self._charge.held_bytes))
+            self._charged = 0
 
     def arrived(self) -> tuple[Input, tuple[Any, ...]] | None:
         """Return all that has arrived as one input of the exchange; None if that is nothing.
@@ -110,10 +128,18 @@ class Rival:
         return given, (self.response, b"".join(self._held))
 
     def abort(self) -> None:
-        """Close the connection at once."""
+        """Close the connection at once, and keep nothing."""
+        self.free()
+        self._held.clear()
         call, self.call = self.call, None
         if call is not None:
             call.abort()
+
+    def _hold(self, data: bytes) -> None:
+        self._held.append(data)
+        if self._charge is not None:
+            self._charged += len(data)
+            self._charge.hold(len(data))
 
     def _may_win(self, head: ResponseHead, body: bytes) -> bool:
         if not 200 <= head.status < 300 or body.startswith(CODED_OPENINGS):

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from autopilot.http.dialect import COUNT_TOKENS, Dialect
+from autopilot.relay.bridge import COMMENT
 from autopilot.routing.commit import Commit
 from autopilot.state.edge_account import EdgeConfig
 from tests.unit.relay.fallbacks import NAMED, FallbackTestCase
@@ -108,6 +109,49 @@ class RaceTests(HedgeTestCase):
         self.assertEqual(client.down.body, ROLE)
         second.says(chunk(OTHER), chunk(b""))
         self.assertEqual((client.down.body, self.record.outcome), (ROLE + OTHER, "completed"))
+
+    def test_many_pieces(self) -> None:
+        """Any number of pieces may arrive before the content, in the same turn or in many."""
+        self.hedges()
+        client = self.hedged()
+        second = self.both[1]
+        second.says(head())
+        for _ in range(1500):
+            second.says(chunk(COMMENT))
+        second.says(chunk(OTHER), chunk(b""))
+        self.assertEqual(client.down.body, COMMENT * 1500 + OTHER)
+        self.assertEqual((self.record.outcome, self.record.hedged), ("completed", "won"))
+
+    def test_held_bytes(self) -> None:
+        """What the second attempt keeps is charged until it is relayed, or dropped."""
+        self.hedges()
+        client = self.hedged("a,b")
+        before = self.ledger.held_bytes
+        first, second = self.both
+        second.says(head(), chunk(ROLE))
+        self.assertEqual(self.ledger.held_bytes, before + len(ROLE))
+        second.says(chunk(ROLE))
+        self.assertEqual(self.ledger.held_bytes, before + 2 * len(ROLE))
+        second.resets()
+        self.assertEqual(self.ledger.held_bytes, before)
+        first.says(head(), chunk(ANSWER), chunk(b""))
+        self.assertEqual(client.down.body, ANSWER)
+        self.assert_nothing_held()
+        self.hedges(commit=Commit.COMPLETE)
+        self.hedged()
+        before = self.ledger.held_bytes
+        second = self.both[1]
+        second.says(head(), chunk(ROLE))
+        second.says(chunk(TOKEN))
+        self.assertEqual(self.ledger.held_bytes, before + len(ROLE + TOKEN))
+        second.says(chunk(STOP + DONE), chunk(b""))
+        self.assert_nothing_held()
+        self.hedges()
+        client = self.hedged()
+        self.both[1].says(head(), chunk(ROLE))
+        client.leaves()
+        client.exchange = None
+        self.assert_nothing_held()
 
     def test_first_wins(self) -> None:
         """The second one's connection is closed in the same turn."""

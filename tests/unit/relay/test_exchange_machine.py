@@ -137,6 +137,15 @@ class MachineTests(SynchronousTestCase):
         self.assertEqual(machine.taken, [State.PLANNED, State.ATTEMPTING])
         self.assertEqual(machine.state, State.OVER)
 
+    def test_many_late_inputs(self) -> None:
+        """However many wait, they do not nest."""
+        machine = _scripted_machine()(lambda: 0.0)
+        machine.leads_to = State.ATTEMPTING
+        machine.take(Input.START, None)
+        machine.inside = [Input.HEDGE] * 5000
+        machine.take(Input.HEDGE, None)
+        self.assertEqual((len(machine.taken), machine.faults), (5002, []))
+
     def test_when_over(self) -> None:
         """Whatever comes when all is over is ignored."""
         machine = _scripted_machine()(lambda: 0.0)

@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.http.dialect import Dialect
+from autopilot.http.resource_ledger import Charge, ClientUsage, ResourceLedger
 from autopilot.http.response_parser import ResponseHead
 from autopilot.http.timers import Deadline
 from autopilot.relay.attempt import Attempt
@@ -69,6 +70,21 @@ class RivalTests(SynchronousTestCase):
         self.rival.head(head_of(), ROLE)
         self.rival.end(b"")
         self.assertEqual(self.taken, [Input.RIVAL_LOST])
+
+    def test_charged(self) -> None:
+        """What is kept is charged, and released once, though all may have been before."""
+        for released in (False, True):
+            ledger = ResourceLedger()
+            charge = Charge(ledger, ClientUsage(None))
+            rival = Rival(self, Candidate("b"), Dialect.COMPLETIONS, 5.0, charge)
+            rival.head(head_of(), ROLE)
+            rival.body(ROLE)
+            self.assertEqual(ledger.held_bytes, 2 * len(ROLE))
+            if released:
+                charge.release()
+            for _ in range(2):
+                rival.abort()
+                self.assertEqual((ledger.held_bytes, charge.held_bytes), (0, 0))
 
     def test_arrived(self) -> None:
         """What goes on in its place learns of a break alone, and of nothing before the head."""
