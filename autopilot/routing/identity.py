@@ -88,6 +88,7 @@ class Hasher:
         "_api_key",
         "_conversation",
         "_conversations",
+        "_holders",
         "_hotkey",
         "_token",
         "_tokens",
@@ -101,6 +102,8 @@ class Hasher:
             for kind in (b"token", b"api-key", b"hotkey", b"address", b"conversation")
         )
         self._tokens: dict[int, bytes] = {}
+        # Not among the tokens: text and bytes that spell the same have the same hash.
+        self._holders: dict[int, bytes] = {}
         self._conversations: dict[int, bytes] = {}
 
     def token(self, text: str) -> bytes:
@@ -118,10 +121,10 @@ class Hasher:
         It is that of `token`. Of a field that was sent lately, the token is not looked for again.
         """
         number = hash(authorization)
-        digest = self._tokens.get(number)
+        digest = self._holders.get(number)
         if digest is None and (token := bearer_token(authorization.decode("latin-1"))):
             digest = _digest(self._token, token)
-            _keep(self._tokens, number, digest)
+            _keep(self._holders, number, digest)
         return digest
 
     def api_key(self, text: str) -> bytes:

@@ -295,6 +295,9 @@ class KeyTests(SynchronousTestCase):
         for field in (b"t", b"Bearer", b"Bearer  ", b"Basic t", b""):
             self.assertIsNone(hasher.holder(field), field)
         self.assertNotEqual(hasher.holder(b"Bearer T"), token)
+        # An API key may spell a whole field.
+        self.assertNotEqual(hasher.token("Bearer u"), hasher.holder(b"Bearer u"))
+        self.assertEqual(hasher.holder(b"Bearer u"), hasher.token("u"))
 
     def test_a_token_of_several_words(self) -> None:
         """The whole token counts, inner blanks included."""
