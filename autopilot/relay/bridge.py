@@ -8,7 +8,6 @@ the exchange is an event.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from autopilot.http.error_bodies import (
@@ -17,13 +16,12 @@ from autopilot.http.error_bodies import (
     failure_event,
     status_type,
 )
+from autopilot.relay.downstream_wrapper import DownstreamWrapper
 from autopilot.relay.error_objects import error_text
 from autopilot.request.json_scan import value_of
 from autopilot.routing.router_error import RouterError
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IPushProducer
-
     from autopilot.http.dialect import Dialect
     from autopilot.http.timers import Deadline
     from autopilot.relay.downstream import CommittedHead, Downstream
@@ -40,7 +38,7 @@ NO_STREAM = RouterError(
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-class BridgedResponse:
+class BridgedResponse(DownstreamWrapper):
     """A client's side of a stream (see `Downstream`) that may begin before its answer.
 
     Each time ``deadline`` has expired the owner calls `begin` or `comment`. ``begun``: a head has
@@ -48,7 +46,7 @@ class BridgedResponse:
     and the end of the stream. The owner calls `close` in the end, as a client may just leave.
     """
 
-    __slots__ = ("_committed", "_deadline", "_dialect", "_interval", "_response", "begun")
+    __slots__ = ("_committed", "_deadline", "_dialect", "_interval", "begun")
 
     def __init__(
         self, response: Downstream, dialect: Dialect, deadline: Deadline, interval: float
@@ -92,15 +90,6 @@ class BridgedResponse:
         """See `Downstream`."""
         return self._committed if self.begun else self._response.committed
 
-    @property
-    def chunks(self) -> bool:
-        """See `Downstream`."""
-        return self._response.chunks
-
-    def timer(self, expired: Callable[[], None]) -> Deadline:
-        """See `Downstream`."""
-        return self._response.timer(expired)
-
     def whole(self, head: CommittedHead, body: bytes) -> None:
         """See `Downstream`; a stream that has begun ends with ``body``, which is an error event."""
         self.close()
@@ -120,18 +109,6 @@ class BridgedResponse:
         if body:
             self._response.write(body)
 
-    def write(self, data: bytes) -> None:
-        """See `Downstream`."""
-        self._response.write(data)
-
-    def finish(self, data: bytes) -> None:
-        """See `Downstream`."""
-        self._response.finish(data)
-
-    def cut(self) -> None:
-        """See `Downstream`."""
-        self._response.cut()
-
     def abort(self) -> None:
         """See `Downstream`."""
         self.close()
@@ -144,18 +121,6 @@ class BridgedResponse:
             self._end(refusal_event(error, self._dialect))
         else:
             self._response.refuse(error)
-
-    def announce(self, error: RouterError, opening: bytes, latest: bytes) -> None:
-        """See `Downstream`."""
-        self._response.announce(error, opening, latest)
-
-    def produce(self, producer: IPushProducer) -> None:
-        """See `Downstream`."""
-        self._response.produce(producer)
-
-    def unsent(self) -> int | None:
-        """See `Downstream`."""
-        return self._response.unsent()
 
     def _end(self, event: bytes) -> None:
         """End with an error event, and behind it as any stream that broke (contract §7)."""

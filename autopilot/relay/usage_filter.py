@@ -10,22 +10,18 @@ of null that some servers add to every other chunk stay: SGLang always has them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Raw
 
+from autopilot.relay.downstream_wrapper import DownstreamFilter
 from autopilot.relay.event_search import EVENT_END, event_end, last_end
 from autopilot.relay.sse import CR
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IPushProducer
-
-    from autopilot.http.timers import Deadline
-    from autopilot.relay.downstream import CommittedHead, Downstream
-    from autopilot.routing.router_error import RouterError
+    from autopilot.relay.downstream import Downstream
 
 # A chunk of usage has some hundred bytes. A longer event is none, and is never held back.
 _MOST_HELD = 4096
@@ -64,14 +60,15 @@ class _Kind(Enum):
     OTHER = auto()
 
 
-class UsageFilter:
+class UsageFilter(DownstreamFilter):
     """A client's side of a stream (see `Downstream`) that does not receive the chunk of usage.
 
     An event that begins like that chunk is held back until it is whole, or cannot be one. All other
-    bytes pass at once. ``removed`` is the number of bytes taken out.
+    bytes pass at once, and so does a whole response, which no stream has. ``removed`` is the number
+    of bytes taken out.
     """
 
-    __slots__ = ("_event", "_looks", "_passed", "_reads", "_response", "_search_from", "removed")
+    __slots__ = ("_event", "_looks", "_passed", "_reads", "_search_from", "removed")
 
     def __init__(self, response: Downstream) -> None:
         self._response = response
@@ -83,12 +80,6 @@ class UsageFilter:
         self._passed = self._search_from = 0
         self.removed = 0
 
-    # -- what a stream writes
-
-    def commit(self, head: CommittedHead, body: bytes) -> None:
-        """See `Downstream`."""
-        self._response.commit(head, self._filter(body))
-
     def write(self, data: bytes) -> None:
         """See `Downstream`."""
         whole = not self._event and data.endswith(_END)
@@ -98,58 +89,6 @@ class UsageFilter:
             passed = self._filter(data)
         if passed:
             self._response.write(passed)
-
-    def finish(self, data: bytes) -> None:
-        """See `Downstream`."""
-        self._response.finish(self._filter(data) + self._rest())
-
-    def cut(self) -> None:
-        """See `Downstream`."""
-        self._write_rest()
-        self._response.cut()
-
-    def announce(self, error: RouterError, opening: bytes, latest: bytes) -> None:
-        """See `Downstream`."""
-        self._write_rest()
-        self._response.announce(error, opening, latest)
-
-    # -- what only passes through
-
-    @property
-    def committed(self) -> bool:
-        """See `Downstream`."""
-        return self._response.committed
-
-    @property
-    def chunks(self) -> bool:
-        """See `Downstream`."""
-        return self._response.chunks
-
-    def timer(self, expired: Callable[[], None]) -> Deadline:
-        """See `Downstream`."""
-        return self._response.timer(expired)
-
-    def whole(self, head: CommittedHead, body: bytes) -> None:
-        """See `Downstream`; a stream never has its response in one write."""
-        self._response.whole(head, body)
-
-    def abort(self) -> None:
-        """See `Downstream`."""
-        self._response.abort()
-
-    def refuse(self, error: RouterError) -> None:
-        """See `Downstream`."""
-        self._response.refuse(error)
-
-    def produce(self, producer: IPushProducer) -> None:
-        """See `Downstream`."""
-        self._response.produce(producer)
-
-    def unsent(self) -> int | None:
-        """See `Downstream`."""
-        return self._response.unsent()
-
-    # -- the events
 
     def _filter(self, data: bytes) -> bytes:
         """Return the bytes that may pass now."""
@@ -226,10 +165,6 @@ class UsageFilter:
             self.removed += len(rest)
             return b""
         return rest
-
-    def _write_rest(self) -> None:
-        if rest := self._rest():
-            self._response.write(rest)
 
 
 def _may_be_usage_chunk(event: bytes) -> bool:
