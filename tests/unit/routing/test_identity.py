@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from hashlib import blake2b
 from ipaddress import ip_network
+from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from autopilot.routing import identity
 from autopilot.routing.identity import (
     Hasher,
     Trust,
+    bearer_token,
     client_address,
     client_key,
     is_trusted,
@@ -298,6 +301,17 @@ class KeyTests(SynchronousTestCase):
         # An API key may spell a whole field.
         self.assertNotEqual(hasher.token("Bearer u"), hasher.holder(b"Bearer u"))
         self.assertEqual(hasher.holder(b"Bearer u"), hasher.token("u"))
+
+    def test_a_recent_field_is_not_read_again(self) -> None:
+        """A field that was sent lately is found by itself; any bytes may be one."""
+        hasher = Hasher(b"k")
+        with patch.object(identity, "bearer_token", wraps=bearer_token) as read:
+            first = hasher.holder(b"Bearer \xfft")
+            self.assertEqual(hasher.holder(b"Bearer \xfft"), first)
+            self.assertEqual(read.call_count, 1)
+            self.assertNotEqual(hasher.holder(b"Bearer u"), first)
+            self.assertEqual(read.call_count, 2)
+        self.assertEqual(first, hasher.token("\xfft"))
 
     def test_a_token_of_several_words(self) -> None:
         """The whole token counts, inner blanks included."""
