@@ -26,5 +26,13 @@ class PlannedRequest(Struct, frozen=True, gc=False):
     remembered: str | None
     displaced: AffinityWhy | None
 
+    @property
+    def first_only(self) -> PlannedRequest:
+        """The same for a count of tokens, which leaves nothing to remember.
+
+        It goes to the model that the conversation's next request would try first (contract §1).
+        """
+        return PlannedRequest(self.parsed, self.plan.first_only, None, None, None)
+
     def __repr__(self) -> str:
         return f"PlannedRequest({self.plan!r}, {self.parsed.commit!r})"

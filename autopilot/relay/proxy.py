@@ -230,6 +230,8 @@ class Proxy:
             planned = self._plan(request, snapshot, now)
             if self.keys is not None:
                 planned = self._admitted(self.keys, request, planned, snapshot)
+            if request.path == COUNT_TOKENS and type(planned) is not RefusedRequest:
+                planned = planned.first_only
             if self.key_pool is not None and type(planned) is not RefusedRequest:
                 planned = self._lent(self.key_pool, request, planned)
             if self._tracer is not None:
@@ -336,9 +338,6 @@ class Proxy:
         plan = parsed.plan(snapshot, rules, state, standing)
         plan = at_platform(plan) if config.backends and request.path not in PATHS else plan
         if not isinstance(plan, RouterError):
-            if request.path == COUNT_TOKENS and self.keys is None:
-                # The model that the conversation's next request would try first (contract §1).
-                return PlannedRequest(parsed, plan.first_only, None, None, None)
             remembered = state.remembered
             why = (
                 state.forgotten
@@ -383,8 +382,6 @@ class Proxy:
         if limited is not None:
             return RefusedRequest(limited, mode, stream, rules.name)
         request.use = KeyUse(keys.budgets, rules)
-        if request.path == COUNT_TOKENS:
-            return PlannedRequest(parsed, plan.first_only, None, None, None)
         # What is not reported cannot be counted.
         if rules.has_budget and not self._config.asks_usage and request.dialect is _COMPLETIONS:
             parsed = _asking(parsed)
