@@ -34,7 +34,6 @@ from autopilot.relay.request_hashes import RequestHashes
 from autopilot.relay.response_head import DateField
 from autopilot.request.conversation_id import conversation_id
 from autopilot.request.parse import ParsedRequest, parse_request
-from autopilot.request.usage_option import ask_for_usage
 from autopilot.routing.eligible import NO_CANDIDATES, RETRY_AFTER
 from autopilot.routing.identity import is_trusted
 from autopilot.routing.key_policy import permit
@@ -327,7 +326,7 @@ class Proxy:
         if parsed.private and request.path not in SERVED:
             return RefusedRequest(NOT_SERVED, parsed.selector.mode, parsed.body.stream)
         if config.asks_usage and request.dialect is _COMPLETIONS:
-            parsed = _asking(parsed)
+            parsed = parsed.asking_for_usage()
         key, state, rules = None, _NOTHING_KNOWN, config.parsing.rules
         selector = parsed.selector
         if selector.mode is DIRECT and (selector.by_pattern or rules.unknown_models == "alias"):
@@ -384,7 +383,7 @@ class Proxy:
         request.use = KeyUse(keys.budgets, rules)
         # What is not reported cannot be counted.
         if rules.has_budget and not self._config.asks_usage and request.dialect is _COMPLETIONS:
-            parsed = _asking(parsed)
+            parsed = parsed.asking_for_usage()
         return structs.replace(planned, parsed=parsed, plan=plan)
 
     def _lent(
@@ -471,16 +470,6 @@ class Proxy:
             empty()
         except Exception:  # noqa: BLE001  the exchange is over all the same
             self._failures.report("What waited for the last exchange failed")
-
-
-def _asking(parsed: ParsedRequest) -> ParsedRequest:
-    """Return a parsed request that asks for usage if it is a stream that may be changed.
-
-    A private one is not: the instance adds usage itself.
-    """
-    if not parsed.body.stream or parsed.signed or parsed.private:
-        return parsed
-    return structs.replace(parsed, body=ask_for_usage(parsed.body))
 
 
 def _private_key(selector: bytes) -> bytes:

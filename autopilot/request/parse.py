@@ -22,6 +22,7 @@ from autopilot.http.key_gate import HOTKEY, is_signed
 from autopilot.http.private_gate import SIGNED, private_asked
 from autopilot.request.body import ParsedBody, as_signed, parse_body
 from autopilot.request.private_body import sealable
+from autopilot.request.usage_option import ask_for_usage
 from autopilot.routing.catalog import EMPTY
 from autopilot.routing.commit import Commit
 from autopilot.routing.plan import Plan, RoutingState, Rules, plan, settle
@@ -107,6 +108,15 @@ class ParsedRequest(Struct, frozen=True, gc=False):
 
     def __repr__(self) -> str:
         return f"ParsedRequest({self.selector.mode!r}, {self.commit!r})"
+
+    def asking_for_usage(self) -> ParsedRequest:
+        """Return the request, which asks for usage too if it is a stream that may be changed.
+
+        A private one is not changed: the instance adds usage itself.
+        """
+        if not self.body.stream or self.signed or self.private:
+            return self
+        return structs.replace(self, body=ask_for_usage(self.body))
 
     def settled(self, snapshot: Snapshot, rules: Rules) -> ParsedRequest:
         """Return the request with the alias for a name that is left to the router's choice."""
