@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import structs
 from twisted.logger import Logger
@@ -27,6 +27,7 @@ from autopilot.relay.errors import NO_PRIVATE_MODE, SHUTTING_DOWN
 from autopilot.relay.exchange import Exchange
 from autopilot.relay.exchange_machine import ExchangeMachine
 from autopilot.relay.exchange_states import Input
+from autopilot.relay.operator_keys import admit, lend
 from autopilot.relay.pacing import Pacing
 from autopilot.relay.planned_request import PlannedRequest
 from autopilot.relay.refused_request import RefusedRequest, refuse
@@ -36,15 +37,13 @@ from autopilot.request.conversation_id import conversation_id
 from autopilot.request.parse import ParsedRequest, parse_request
 from autopilot.routing.eligible import NO_CANDIDATES, RETRY_AFTER
 from autopilot.routing.identity import is_trusted
-from autopilot.routing.key_policy import permit
-from autopilot.routing.plan import UNMEASURED, RoutingState, at_platform, displaced, elsewhere
+from autopilot.routing.plan import UNMEASURED, RoutingState, at_platform, displaced
 from autopilot.routing.private_standing import NOTHING_KNOWN, PrivateStanding
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.selector import DIRECT, GIVEN, ROUTE, Order, Selector
 from autopilot.routing.snapshot import Snapshot
 from autopilot.routing.why import GONE, OFF, AffinityWhy
 from autopilot.state.hedging import HedgeBudget
-from autopilot.state.key_use import KeyUse
 from autopilot.state.tables import StateTables
 from autopilot.upstream.backend import PATHS
 from autopilot.upstream.target import RequestTarget
@@ -76,14 +75,6 @@ _NOTHING: tuple[str | None, frozenset[str], str | None, AffinityWhy | None] = (
     _NONE,
     None,
     OFF,
-)
-
-
-ALL_BANNED: Final = RouterError(
-    429,
-    "edge_limited",
-    "The platform's edge has banned every key that this router sends for its clients. The request"
-    " was not sent; try again later.",
 )
 
 
@@ -228,11 +219,11 @@ class Proxy:
             snapshot = self._feeds.snapshot
             planned = self._plan(request, snapshot, now)
             if self.keys is not None:
-                planned = self._admitted(self.keys, request, planned, snapshot)
+                planned = admit(self.keys, request, planned, snapshot, self._config)
             if request.path == COUNT_TOKENS and type(planned) is not RefusedRequest:
                 planned = planned.first_only
             if self.key_pool is not None and type(planned) is not RefusedRequest:
-                planned = self._lent(self.key_pool, request, planned)
+                planned = lend(self.key_pool, request, planned, self._hashes, self._config)
             if self._tracer is not None:
                 trace = self._trace(self._tracer, request, planned)
             exchange = (
@@ -357,58 +348,6 @@ class Proxy:
         if private is None:
             return NOTHING_KNOWN
         return private.standing(self._hashes.client(request), snapshot)
-
-    def _admitted(
-        self,
-        keys: OwnKeys,
-        request: ClientRequest,
-        planned: PlannedRequest | RefusedRequest,
-        snapshot: Snapshot,
-    ) -> PlannedRequest | RefusedRequest:
-        """Return the plan as far as the request's key allows it, and count the request."""
-        rules = keys.find(request.path, request.headers.named)
-        if isinstance(rules, RouterError):
-            return RefusedRequest(rules)
-        if type(planned) is RefusedRequest:
-            error = keys.explained(rules, planned.error)
-            return structs.replace(planned, error=error, key=rules.name)
-        parsed = planned.parsed
-        mode, stream = parsed.selector.mode, parsed.body.stream
-        plan = permit(rules, parsed.selector, planned.plan, snapshot.catalog)
-        if isinstance(plan, RouterError):
-            return RefusedRequest(keys.explained(rules, plan), mode, stream, rules.name)
-        limited = keys.limited(rules)
-        if limited is not None:
-            return RefusedRequest(limited, mode, stream, rules.name)
-        request.use = KeyUse(keys.budgets, rules)
-        # What is not reported cannot be counted.
-        if rules.has_budget and not self._config.asks_usage and request.dialect is _COMPLETIONS:
-            parsed = parsed.asking_for_usage()
-        return structs.replace(planned, parsed=parsed, plan=plan)
-
-    def _lent(
-        self, pool: KeyPool, request: ClientRequest, planned: PlannedRequest
-    ) -> PlannedRequest | RefusedRequest:
-        """Lend the request a key of the platform, which takes the place of its own."""
-        parsed = planned.parsed
-        others = elsewhere(planned.plan) if self._config.backends else None
-        if others is planned.plan:
-            return planned
-        conversation = None
-        if parsed.sticky:
-            conversation = self._hashes.conversation(request, parsed.body.fields)
-        lease = pool.lend(conversation)
-        if lease is None and others is not None:
-            return structs.replace(planned, plan=others)
-        if lease is None:
-            error, use = replace(ALL_BANNED, retry_after=pool.retry_after()), request.use
-            error = error if use is None else use.explained(error)
-            key = None if use is None else use.name
-            return RefusedRequest(error, parsed.selector.mode, parsed.body.stream, key)
-        request.lease = lease
-        request.headers = lease.headers(request.headers)
-        request.query = b""  # it may hold a key of the client's, and the platform reads none
-        return planned
 
     def _known(
         self, request: ClientRequest, parsed: ParsedRequest, now: float

@@ -14,7 +14,7 @@ from autopilot.upstream.key_pool import FIRST_BAN, NO_QUOTA, NOT_VALID, KeyPool,
 from tests.unit.relay.chunks import cut
 from tests.unit.relay.fallbacks import ANSWER
 from tests.unit.relay.routers import WALL_TIME
-from tests.unit.relay.test_exchange_keys import KeyedTestCase
+from tests.unit.relay.test_operator_keys import KeyedTestCase
 from tests.unit.relay.upstreams import DONE, JSON, SSE, STOP, TOKEN, chunk, head, whole
 
 CLIENTS, LENT = b"client-canary", b"cpk_pool_canary"
