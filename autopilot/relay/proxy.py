@@ -1,23 +1,19 @@
 """Proxy: the entry of the data plane, which turns client requests into exchanges or errors.
 
-It parses the request, looks up the routing state of its client, asks `routing` for a plan and
-starts the exchange. It also keeps the set of active exchanges, to limit their number and to shut
-down.
+It has each request planned and its keys looked at, and starts the exchange. It also keeps the set
+of active exchanges, to limit their number and to shut down.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Protocol
 
-from msgspec import structs
 from twisted.logger import Logger
 
 from autopilot.http.dialect import COUNT_TOKENS, Dialect
 from autopilot.http.error_bodies import INTERNAL
-from autopilot.http.private_gate import NOT_SERVED, SERVED
 from autopilot.http.resource_ledger import OVERLOADED, ResourceLedger
 from autopilot.observability.log_rate_limit import FailureLog
 from autopilot.observability.refusals import Refused, ignore
@@ -30,22 +26,19 @@ from autopilot.relay.exchange_states import Input
 from autopilot.relay.operator_keys import admit, lend
 from autopilot.relay.pacing import Pacing
 from autopilot.relay.planned_request import PlannedRequest
+from autopilot.relay.planner import Planner
 from autopilot.relay.refused_request import RefusedRequest, refuse
 from autopilot.relay.request_hashes import RequestHashes
 from autopilot.relay.response_head import DateField
-from autopilot.request.conversation_id import conversation_id
-from autopilot.request.parse import ParsedRequest, parse_request
-from autopilot.routing.eligible import NO_CANDIDATES, RETRY_AFTER
+from autopilot.request.parse import ParsedRequest
+from autopilot.routing.eligible import RETRY_AFTER
 from autopilot.routing.identity import is_trusted
-from autopilot.routing.plan import UNMEASURED, RoutingState, at_platform, displaced
 from autopilot.routing.private_standing import NOTHING_KNOWN, PrivateStanding
-from autopilot.routing.router_error import RouterError
-from autopilot.routing.selector import DIRECT, GIVEN, ROUTE, Order, Selector
+from autopilot.routing.selector import ROUTE, Selector
 from autopilot.routing.snapshot import Snapshot
-from autopilot.routing.why import GONE, OFF, AffinityWhy
+from autopilot.routing.why import AffinityWhy
 from autopilot.state.hedging import HedgeBudget
 from autopilot.state.tables import StateTables
-from autopilot.upstream.backend import PATHS
 from autopilot.upstream.target import RequestTarget
 
 if TYPE_CHECKING:
@@ -62,20 +55,11 @@ if TYPE_CHECKING:
     from autopilot.upstream.key_pool import KeyPool
     from autopilot.upstream.pool import Origin, Pool
 
-
 _log = Logger()
-# Look-ups through the enums would cost as much as a call.
-_START, _COMPLETIONS = Input.START, Dialect.COMPLETIONS
+# A look-up through the enum would cost as much as a call.
+_START = Input.START
 _READING = "reading a request"
-_NONE: frozenset[str] = frozenset()
 _NO_SNAPSHOT = Snapshot()
-_NOTHING_KNOWN = RoutingState()
-_NOTHING: tuple[str | None, frozenset[str], str | None, AffinityWhy | None] = (
-    None,
-    _NONE,
-    None,
-    OFF,
-)
 
 
 class Feeds(Protocol):
@@ -157,12 +141,13 @@ class Proxy:
         self._config = config
         self._hashes = hashes = RequestHashes(hash_key, config.trust)
         self._feeds = feeds
-        self._refreshed_in = refreshed_in
         self._tracer = tracer
         self._activity = Activity() if activity is None else activity
         self._exchanges: set[ExchangeMachine] = set() if exchanges is None else exchanges
         self._empty: Callable[[], None] | None = None
         self._private = private
+        standing = _nothing_known if private is None else private.standing
+        self._planner = Planner(tables, hashes, standing, refreshed_in)
         self._failures = FailureLog(_log, clock.seconds)
         self._shared = Collaborators(
             clock.seconds,
@@ -217,7 +202,13 @@ class Proxy:
         self._activity.latest = _READING, now
         try:
             snapshot = self._feeds.snapshot
-            planned = self._plan(request, snapshot, now)
+            planned: PlannedRequest | RefusedRequest
+            if self.draining:
+                planned = RefusedRequest(SHUTTING_DOWN)
+            elif len(self._exchanges) >= self._config.max_active:
+                planned = RefusedRequest(OVERLOADED)
+            else:
+                planned = self._planner.plan(request, snapshot, self._config, now)
             if self.keys is not None:
                 planned = admit(self.keys, request, planned, snapshot, self._config)
             if request.path == COUNT_TOKENS and type(planned) is not RefusedRequest:
@@ -300,86 +291,6 @@ class Proxy:
         else:
             empty()
 
-    # -- from request to plan
-
-    def _plan(
-        self, request: ClientRequest, snapshot: Snapshot, now: float
-    ) -> PlannedRequest | RefusedRequest:
-        config = self._config
-        if self.draining:
-            return RefusedRequest(SHUTTING_DOWN)
-        if len(self._exchanges) >= config.max_active:
-            return RefusedRequest(OVERLOADED)
-        parsed = parse_request(request.headers.named, request.body, config.parsing)
-        request.body = b""  # the template has what is sent up, until commit
-        if isinstance(parsed, RouterError):
-            return RefusedRequest(parsed)
-        if parsed.private and request.path not in SERVED:
-            return RefusedRequest(NOT_SERVED, parsed.selector.mode, parsed.body.stream)
-        if config.asks_usage and request.dialect is _COMPLETIONS:
-            parsed = parsed.asking_for_usage()
-        key, state, rules = None, _NOTHING_KNOWN, config.parsing.rules
-        selector = parsed.selector
-        if selector.mode is DIRECT and (selector.by_pattern or rules.unknown_models == "alias"):
-            parsed = parsed.settled(snapshot, rules)
-        if parsed.selector.mode is not DIRECT:
-            key, state = self._known(request, parsed, now)
-        standing = self._standing(request, snapshot) if parsed.private else NOTHING_KNOWN
-        plan = parsed.plan(snapshot, rules, state, standing)
-        plan = at_platform(plan) if config.backends and request.path not in PATHS else plan
-        if not isinstance(plan, RouterError):
-            remembered = state.remembered
-            why = (
-                state.forgotten
-                if remembered is None or remembered == plan.candidates[0].model
-                else displaced(plan, state)
-            )
-            return PlannedRequest(parsed, plan, key, None if why is GONE else remembered, why)
-        return self._without_plan(plan, parsed)
-
-    def _without_plan(self, error: RouterError, parsed: ParsedRequest) -> RefusedRequest:
-        if error.code == NO_CANDIDATES:
-            error = replace(error, retry_after=self._refreshed_in())
-        return RefusedRequest(error, parsed.selector.mode, parsed.body.stream)
-
-    def _standing(self, request: ClientRequest, snapshot: Snapshot) -> PrivateStanding:
-        """Return what is known of models for the plan of a private request."""
-        private = self._private
-        if private is None:
-            return NOTHING_KNOWN
-        return private.standing(self._hashes.client(request), snapshot)
-
-    def _known(
-        self, request: ClientRequest, parsed: ParsedRequest, now: float
-    ) -> tuple[AffinityKey | None, RoutingState]:
-        """Return the key of a request's conversation, and what is known for its plan.
-
-        The key is None if the conversation is not to stick to a model.
-        """
-        tables, selector, client = self.tables, parsed.selector, self._hashes.client(request)
-        affinity, breaker, key, cooling = tables.affinity, tables.breaker, None, _NONE
-        if breaker.opened or breaker.opened_for:
-            cooling = breaker.cooling(client, now)
-        if parsed.sticky and affinity.enabled:
-            talk = b""
-            if self._config.by_conversation:
-                talk = conversation_id(request.headers.named, parsed.body.fields)
-                talk = self._hashes.hasher.conversation(client, talk) if talk else talk
-            chosen = _private_key(selector.key) if parsed.private else selector.key
-            key = client, chosen, talk
-        remembered, failed, broken, why = _NOTHING if key is None else affinity.look_up(key, now)
-        state = RoutingState(remembered, failed, cooling, UNMEASURED, UNMEASURED, broken, why)
-        if selector.order is not GIVEN:
-            state = self._with_averages(state, selector.order, now)
-        return key, state
-
-    def _with_averages(self, state: RoutingState, order: Order, now: float) -> RoutingState:
-        """Add the averages of all models, which cost a pass over the table."""
-        latency = self.tables.latency
-        if order is Order.LATENCY:
-            return structs.replace(state, first_byte=latency.first_content(now))
-        return structs.replace(state, throughput=latency.throughput(now))
-
     def _config_of(self, selector: Selector) -> RelayConfig:
         """Return the configuration for the route that a selector is."""
         return self._config.of_routes.get(selector.names[0], self._config)
@@ -411,6 +322,6 @@ class Proxy:
             self._failures.report("What waited for the last exchange failed")
 
 
-def _private_key(selector: bytes) -> bytes:
-    """Return the digest of a selector for private requests, which may use other models."""
-    return blake2b(selector, digest_size=len(selector), person=b"private").digest()
+def _nothing_known(_client: bytes, _snapshot: Snapshot) -> PrivateStanding:
+    """Return what a router without private mode knows of models for it."""
+    return NOTHING_KNOWN

@@ -17,7 +17,6 @@ VALUES: Final = frozenset(
         "relay/collaborators.py",
         "relay/config.py",
         "relay/meaning.py",
-        "relay/planned_request.py",
         "routing/commit.py",
         "routing/failure_reason.py",
         "routing/router_error.py",

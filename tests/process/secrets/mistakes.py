@@ -23,7 +23,7 @@ from autopilot.http.headers import read_request_headers, text
 from autopilot.relay.downstream import ClientRequest
 from autopilot.relay.exchange import Exchange
 from autopilot.relay.exchange_states import Input, State
-from autopilot.relay.proxy import Proxy
+from autopilot.relay.planner import Planner
 from tests.process.secrets.stage import UNKNOWN
 
 FIELD = b"x-mistake"
@@ -87,11 +87,11 @@ def _call_later(secret_text: str) -> None:
 
 def _plant_in_intake() -> None:
     """Install the bugs in the parsing of requests."""
-    admit = Proxy._plan
+    plan = Planner.plan
 
-    def mistaken_admit(self: Proxy, inbound: ClientRequest, *given: Any) -> Any:
+    def mistaken_plan(self: Planner, inbound: ClientRequest, *given: Any) -> Any:
         _go_wrong(text(inbound.headers.named, FIELD), inbound)
-        return admit(self, inbound, *given)
+        return plan(self, inbound, *given)
 
     def mistaken_headers(fields: Any) -> Any:
         headers = read_request_headers(fields)
@@ -99,7 +99,7 @@ def _plant_in_intake() -> None:
             _fail(f"{fields}")
         return headers
 
-    _replace(Proxy, "_plan", mistaken_admit)
+    _replace(Planner, "plan", mistaken_plan)
     _replace(request_parser, "read_request_headers", mistaken_headers)
 
 

@@ -38,7 +38,7 @@ from autopilot.state.latency import LatencyStats
 from autopilot.state.tables import StateTables
 from autopilot.upstream.pool import Origin, Pool
 from tests.unit.relay.downstreams import RecordingDownstream
-from tests.unit.relay.upstreams import DONE, STOP, TOKEN, Upstreams, Wire, chunk, head
+from tests.unit.relay.upstreams import DONE, STOP, TOKEN, Upstreams, Wire, chunk, head, whole
 
 ALIAS = "chutesai/AutoPilot"
 EACH = (b"X-Autopilot-Keepalive", b"1000")
@@ -289,3 +289,20 @@ class RouterTestCase(SynchronousTestCase):
         self.assert_nothing_held()
         self.records.clear()
         self.clients.clear()
+
+
+class ServingTestCase(RouterTestCase):
+    """A router whose requests are answered at once."""
+
+    def serve(self, model: str, *failing: str) -> list[str]:
+        """Send one request and have the models in ``failing`` answer 503; the models tried."""
+        before = len(self.upstreams.wires)
+        self.ask(model)
+        while self.wire.models[-1] in failing:
+            self.wire.says(whole(503, b"", b"text/plain", b"Connection: close"))
+            self.clock.advance(0)
+        tried = [model for wire in self.upstreams.wires[before:] for model in wire.models]
+        self.wire.says(head(200, b"text/event-stream", b"Connection: close"))
+        self.wire.says(chunk(TOKEN), chunk(DONE), chunk(b""))
+        self.clock.advance(0)
+        return tried

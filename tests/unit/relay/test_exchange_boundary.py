@@ -149,7 +149,7 @@ class BoundaryTests(RouterTestCase):
     def test_hint_for_retries(self) -> None:
         """A fault while the router looks up when the feeds are fetched next."""
         self.snapshot = snapshot()
-        with patch.object(self.proxy, "_refreshed_in", side_effect=FAULT):
+        with patch.object(self.proxy._planner, "_refreshed_in", side_effect=FAULT):
             client = self.ask()
         self.assert_failed(client)
 

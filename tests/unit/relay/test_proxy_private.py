@@ -7,8 +7,7 @@ from dataclasses import replace
 from autopilot.attestation.private_instances import ChuteStanding
 from autopilot.http.dialect import COUNT_TOKENS, Dialect
 from autopilot.http.headers import Field
-from autopilot.relay import proxy
-from autopilot.request.parse import ParseConfig, parse_request
+from autopilot.request.parse import ParseConfig
 from autopilot.routing.commit import Commit
 from autopilot.routing.plan import Rules
 from autopilot.routing.private_mode import ALWAYS, ASK, OFF, PrivateMode
@@ -28,7 +27,6 @@ class ProxyTests(PrivateRouterTestCase):
     def setUp(self) -> None:
         """Undo that every request is private."""
         super().setUp()
-        self.patch(proxy, "parse_request", parse_request)
         self.work(ASK)
 
     def work(self, mode: PrivateMode) -> None:
