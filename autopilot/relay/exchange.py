@@ -286,18 +286,19 @@ class Exchange(ExchangeEnds):
         if attempt.settled:
             return self._relay_error(attempt, now)
         assert attempt.response is not None
-        larger = self._larger_than(attempt.candidate.model)
+        larger, hedge = self._larger_than(attempt.candidate.model), self._hedge
+        beside = None if hedge is None else hedge.model
         decision = retry_policy.on_body(
             reply(attempt.response),
             b"".join(attempt.held),
             self._config.policy if attempt.candidate.origin is None else Policy.OPEN,
             self._plan.mode,
-            self._candidates.leads_to(larger),
+            self._candidates.leads_to(larger, beside),
         )
         if decision.reason == FailureReason.CONTEXT:
             self._candidates.narrow(larger)
-            if self._hedge is not None:  # another model of any context would not do
-                self._hedge.close()
+            if hedge is not None and beside not in larger:
+                hedge.close()  # that model could not accept the request either
         return self._follow(attempt, decision, now)
 
     def _larger_than(self, model: str) -> frozenset[str]:

@@ -174,6 +174,11 @@ class Hedge:
         self.outcome: str | None = None
         deadline.set_at(due)
 
+    @property
+    def model(self) -> str | None:
+        """The model of the second attempt while the race is on."""
+        return None if self.rival is None else self.rival.candidate.model
+
     def begin(self, rival: Rival) -> None:
         """Race; the second attempt has lost unless it wins."""
         self.rival, self.outcome = rival, LOST

@@ -91,11 +91,16 @@ class CandidateQueue(Struct, eq=False):
         self._again = (*self._again, model)
         return True
 
-    def leads_to(self, larger: frozenset[str]) -> bool:
-        """Return whether an exceeded context permits failover, once, to a model in ``larger``."""
-        if self._narrowed or self.exhausted:
+    def leads_to(self, larger: frozenset[str], beside: str | None = None) -> bool:
+        """Return whether an exceeded context permits failover, once, to a model in ``larger``.
+
+        ``beside`` is the model of a second attempt, which has been taken and is not over.
+        """
+        if self._narrowed:
             return False
-        return any(each.model in larger for each in self._left)
+        if beside in larger:
+            return True
+        return not self.exhausted and any(each.model in larger for each in self._left)
 
     def narrow(self, larger: frozenset[str]) -> None:
         """Keep only the models in ``larger``: the others could not accept the request either."""

@@ -17,6 +17,7 @@ USUAL = 0.5
 """How long the models take to their first content."""
 DUE = 3 * USUAL
 ANSWER = TOKEN + STOP + DONE
+CONTEXT = b'{"detail":"This model\'s maximum context length is 1000 tokens."}'
 OTHER = TOKEN.replace(b"hi", b"ho") + STOP + DONE
 
 
@@ -291,13 +292,40 @@ class RaceTests(HedgeTestCase):
         self.clock.advance(self.config.timeouts.idle)
         self.assert_refused(client, 502, "upstream_stream_interrupted")
 
+    def too_long(self, model: str, **settings: Any) -> tuple[Client, Wire, Wire]:
+        """Ask for a stream with a second attempt, after which the first reports its context."""
+        self.hedges(**settings)
+        client = self.ask(model)
+        self.clock.advance(DUE + 0.01)
+        first, second = self.both
+        first.says(whole(400, CONTEXT))
+        return client, first, second
+
+    def test_larger_context(self) -> None:
+        """After a context error a second attempt with a larger one goes on, as the last or not."""
+        for model, settings in (("a,c", {}), ("a,c,b", {}), ("a,c,b", {"max_attempts": 2})):
+            client, _, second = self.too_long(model, **settings)
+            self.assertEqual((self.models, client.down.head), (["a", "c"], None), model)
+            self.assertFalse(second.aborted)
+            streams(second, OTHER)
+            self.assertEqual((client.down.body, self.reasons), (OTHER, ("context",)))
+            client, _, second = self.too_long(model, **settings)
+            second.says(whole(503, b"{}", JSON))
+            self.assertEqual((self.models, client.down.status), (["a", "c"], 503))
+
+    def test_no_larger_context(self) -> None:
+        """Without a larger one the context error is the client's answer."""
+        for model in ("a,b", "c,a"):
+            client, _, second = self.too_long(model)
+            self.assertTrue(second.aborted)
+            self.assertEqual((client.down.status, self.record.failovers), (400, ()))
+
     def test_context(self) -> None:
         """After a context error only a model with a larger one is tried."""
         self.hedges()
         client = self.hedged()
-        body = b'{"detail":"This model\'s maximum context length is 1000 tokens."}'
         first, second = self.both
-        first.says(whole(400, body))
+        first.says(whole(400, CONTEXT))
         self.assertTrue(second.aborted)
         self.assertEqual(self.models, ["a", "c", "b"])  # by connection; the first was kept
         streams(first)

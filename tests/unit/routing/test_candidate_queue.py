@@ -134,3 +134,12 @@ class CandidateQueueTests(SynchronousTestCase):
         candidates = self.queue("ab", 1)
         candidates.take(NONE)
         self.assertFalse(candidates.leads_to(frozenset("b")))
+
+    def test_beside(self) -> None:
+        """A second attempt is what a context error leads to, though nothing may be taken."""
+        candidates = self.queue("ab", 1)
+        candidates.take(NONE)
+        self.assertTrue(candidates.leads_to(frozenset("b"), "b"))
+        self.assertFalse(candidates.leads_to(frozenset("b"), "c"))
+        candidates.narrow(frozenset("b"))
+        self.assertFalse(candidates.leads_to(frozenset("b"), "b"))
