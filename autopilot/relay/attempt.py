@@ -2,47 +2,23 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
 from autopilot.relay.exchange_states import Input
-from autopilot.routing.failure_reason import FailureReason
 
 if TYPE_CHECKING:
     from autopilot.http.response_parser import ResponseHead
     from autopilot.relay.body_kind import BodyKind
     from autopilot.relay.commit import CommitPolicy
-    from autopilot.relay.config import Timeouts
     from autopilot.relay.splice_guard import SpliceGuard
     from autopilot.routing.candidate import Candidate
     from autopilot.state.latency import Pauses
     from autopilot.upstream.types import UpstreamCall, UpstreamError
 
 
-class Expiry(StrEnum):
-    """The deadlines of an exchange."""
-
-    TOTAL = "total"
-    ERROR_BODY = "error body"
-    PAUSE = "pause"
-    AGAIN = "again"
-    HEADER = "header"
-    FIRST_BODY_BYTE = "first body byte"
-    IDLE = "idle"
-    FAILOVER_AFTER = "failover after"
-    PLAIN_FAILOVER_AFTER = "plain failover after"
-    STALLED = "stalled"
-    SEALING = "sealing"
-    PACE = "pace"
-
-
-ALLOWANCES = frozenset({Expiry.FAILOVER_AFTER, Expiry.PLAIN_FAILOVER_AFTER, Expiry.STALLED})
-"""The deadlines that apply only while another candidate remains."""
-
-# Read through their enums, these would cost each request as much as a call.
-_WHOLE, _HEADER = Input.WHOLE, Expiry.HEADER
-_PLAIN_FAILOVER_AFTER, _IDLE = Expiry.PLAIN_FAILOVER_AFTER, Expiry.IDLE
+# Read through its enum, this would cost each request as much as a call.
+_WHOLE = Input.WHOLE
 
 
 class AttemptOwner(Protocol):
@@ -167,43 +143,3 @@ class Attempt:
     def status(self) -> int | None:
         """The status of the response, if it has a head."""
         return None if self.response is None else self.response.status
-
-    @property
-    def lateness(self) -> FailureReason:
-        """The reason for which the attempt fails if a deadline of its own expires now.
-
-        It says how far the response is, not which deadline it was (contract §10).
-        """
-        if self.response is None:
-            return FailureReason.HEADER_TIMEOUT
-        policy = self.commit_policy
-        if policy is not None and policy.answered:
-            return FailureReason.STALLED
-        return FailureReason.FIRST_BODY_BYTE_TIMEOUT
-
-    def nearest(self, timeouts: Timeouts, stream: bool) -> tuple[float, Expiry]:
-        """Return the nearest deadline before commit, with its clock time.
-
-        While another candidate is left, the allowance takes the place of the limit between bytes
-        (contract §6).
-        """
-        policy = self.commit_policy
-        if self.response is None:
-            # The platform sends the head of a stream with its first token, but that of any other
-            # response only when the response is complete (contract §6, deadlines).
-            due = self.started + (timeouts.header if stream else timeouts.unary), _HEADER
-        elif policy is None:
-            return self.head_at + timeouts.error_body, Expiry.ERROR_BODY
-        elif not self.held:
-            due = self.head_at + timeouts.first_body_byte, Expiry.FIRST_BODY_BYTE
-        else:
-            due = self.heard_at + self.idle, _IDLE
-        if self.allowance == inf:
-            return due
-        if not stream:
-            allowed = self.started + self.allowance, _PLAIN_FAILOVER_AFTER
-        elif policy is not None and policy.answered:
-            allowed = self.heard_at + self.pause_allowance, Expiry.STALLED
-        else:
-            allowed = self.started + self.allowance, Expiry.FAILOVER_AFTER
-        return allowed if due[1] is _IDLE or allowed[0] <= due[0] else due

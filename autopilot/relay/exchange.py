@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 from autopilot.http.dialect import Dialect
 from autopilot.http.error_bodies import INTERNAL
-from autopilot.relay.attempt import ALLOWANCES, Attempt, Expiry
+from autopilot.relay.attempt import Attempt
+from autopilot.relay.attempt_deadlines import ALLOWANCES, Expiry, extend, lateness
 from autopilot.relay.body_kind import CODED_OPENINGS, BodyKind, body_kind, opening_kind
 from autopilot.relay.commit import CommitDecision, commit_policy, decide_plain
 from autopilot.relay.error_shape import may_lack_error, with_error
@@ -31,12 +32,7 @@ from autopilot.relay.response_head import reply, resized
 from autopilot.relay.splice_guard import SpliceGuard
 from autopilot.relay.sse_guard import GuardLevel
 from autopilot.routing import retry_policy
-from autopilot.routing.allowance import (
-    first_content_allowance,
-    longest_pause,
-    pause_allowance,
-    plain_allowance,
-)
+from autopilot.routing.allowance import longest_pause
 from autopilot.routing.catalog import EMPTY
 from autopilot.routing.commit import Commit
 from autopilot.routing.failure_reason import FailureReason
@@ -176,41 +172,19 @@ class Exchange(ExchangeEnds):
             return self._run_out(now)
         attempt = self._current
         is_allowance = self._expiring in ALLOWANCES
-        if is_allowance and self._extend(attempt):
+        if is_allowance and self._extends(attempt):
             self._arm(attempt)
             return self.state
         if is_allowance and not _is_whole(attempt):
             return self._give_up(attempt, now)
-        return self._break_off(attempt, attempt.lateness, now)
+        return self._break_off(attempt, lateness(attempt), now)
 
-    def _extend(self, attempt: Attempt) -> bool:
-        """Extend an expired base allowance by what the request and the model add to it.
-
-        Return whether that was more (contract §6).
-        """
-        timeouts, latency = self._config.timeouts, self._shared.tables.latency
-        model, body = attempt.candidate.model, self._body
+    def _extends(self, attempt: Attempt) -> bool:
+        """Return whether request and model add to an allowance that has expired, and add it."""
+        latency, timeouts = self._shared.tables.latency, self._config.timeouts
         # Each allowance that expired doubles the next one (contract §6).
         factor = 2.0 ** len(self._given_up)
-        if self._expiring is Expiry.STALLED:
-            before = attempt.pause_allowance
-            p99 = latency.p99_pause(model)
-            after = factor * pause_allowance(timeouts.failover_after, body.template.size, p99)
-            attempt.pause_allowance = after
-        elif body.stream:
-            before = attempt.allowance
-            p95 = latency.p95(model)
-            after = factor * first_content_allowance(
-                timeouts.failover_after, body.template.size, p95
-            )
-            attempt.allowance = after
-        else:
-            before = attempt.allowance
-            p95 = latency.plain_p95(model)
-            tokens = body.completion_limit if p95 is None else None
-            after = plain_allowance(timeouts.plain_failover_after, timeouts.unary, tokens, p95)
-            attempt.allowance = after
-        return after > before
+        return extend(attempt, self._expiring, timeouts, latency, self._body, factor)
 
     def _give_up(self, attempt: Attempt, now: float) -> State:
         """Try the next candidate after the allowance of the attempt has expired.
@@ -223,7 +197,7 @@ class Exchange(ExchangeEnds):
             return self._wait_longer(attempt, now)
         paused = now - attempt.heard_at if self._expiring is Expiry.STALLED else None
         plain = not self._streams
-        reason = FailureReason.PLAIN_TIMEOUT if plain else attempt.lateness
+        reason = FailureReason.PLAIN_TIMEOUT if plain else lateness(attempt)
         took = self._note_failover(attempt, reason, now)
         given_up = GivenUp(attempt.candidate.model, reason, took, plain, paused)
         self._given_up = (*self._given_up, given_up)

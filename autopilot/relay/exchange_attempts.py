@@ -14,7 +14,8 @@ from msgspec import structs
 from autopilot.http.dialect import COUNT_TOKENS
 from autopilot.http.headers import field_lines, sent_up
 from autopilot.http.timers import Deadline
-from autopilot.relay.attempt import Attempt, Expiry
+from autopilot.relay.attempt import Attempt
+from autopilot.relay.attempt_deadlines import Expiry, nearest
 from autopilot.relay.bridge import BridgedResponse
 from autopilot.relay.errors import edge_limited
 from autopilot.relay.exchange_base import ExchangeBase
@@ -290,7 +291,7 @@ class ExchangeAttempts(ExchangeBase, has_steps=False):
 
     def _arm(self, attempt: Attempt) -> None:
         """Set the timer to the nearest deadline."""
-        due, self._expiring = attempt.nearest(self._config.timeouts, self._streams)
+        due, self._expiring = nearest(attempt, self._config.timeouts, self._streams)
         if self._total_due <= due:
             due, self._expiring = self._total_due, _TOTAL
         self._timer.set_at(due)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from autopilot.http.error_bodies import INTERNAL
 from autopilot.http.key_gate import HOTKEY
 from autopilot.observability.records import Failover, Outcome, RequestRecord, milliseconds
-from autopilot.relay.attempt import Attempt, Expiry
+from autopilot.relay.attempt import Attempt
+from autopilot.relay.attempt_deadlines import Expiry
 from autopilot.relay.exchange_machine import ExchangeMachine
 from autopilot.relay.exchange_states import State
 from autopilot.relay.usage import ENDING, OPENING, reported_usage

@@ -19,7 +19,8 @@ from twisted.internet.defer import CancelledError
 from autopilot.attestation.private_instances import Cause, UnavailableError
 from autopilot.http.error_bodies import INTERNAL
 from autopilot.observability.private_counts import private_outcome
-from autopilot.relay.attempt import Attempt, Expiry
+from autopilot.relay.attempt import Attempt
+from autopilot.relay.attempt_deadlines import Expiry
 from autopilot.relay.errors import BY_REASON
 from autopilot.relay.exchange import Exchange
 from autopilot.relay.exchange_states import PRIVATE_TRANSITIONS, State

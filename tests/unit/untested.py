@@ -53,7 +53,6 @@ ELSEWHERE: Final[dict[str, str]] = {
     "http/request_id.py": "web/test_app.py and web/test_twisted_response.py read the ids",
     "http/request_parser.py": "web/test_channel*.py and tests/corpus feed it byte by byte",
     "process/systemd/notify.py": "process/systemd/test_supervision.py receives its datagrams",
-    "relay/attempt.py": _EXCHANGE,
     "relay/event_search.py": "relay/test_event_guard.py cuts its chunks in every place",
     "relay/counted_exchanges.py": "web/test_counted_site.py relays requests with it",
     "relay/exchange_ends.py": _EXCHANGE,
