@@ -158,6 +158,14 @@ NO_ANSWERS: Final[Mapping[Meaning, tuple[Outcome, FailureReason | None]]] = {
 }
 """The outcome of a plain 2xx without an answer, and the reason if it counts against its model."""
 
+TERMINATED: Final[Mapping[Meaning, Outcome]] = {
+    Meaning.EMPTY: Outcome.UPSTREAM_EMPTY,
+    Meaning.CONTENT: Outcome.COMPLETED,
+    Meaning.ERROR: Outcome.UPSTREAM_ERROR,
+    Meaning.OWN_ERROR: Outcome.RELAYED_ERROR,
+}
+"""The outcome of a stream that ended with its terminator, by what was relayed before it."""
+
 
 def given_up(reason: FailureReason) -> RouterError:
     """Return the error for the reason for which the last attempt failed."""

@@ -7,7 +7,7 @@ exactly once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -15,13 +15,18 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from autopilot.observability.records import Outcome
-from autopilot.relay.errors import NO_ANSWERS
-from autopilot.relay.event_guard import GAVE_UP
-from autopilot.relay.meaning import Meaning
+from autopilot.relay.errors import NO_ANSWERS, TERMINATED
 from autopilot.relay.sse import CR, LF
+from autopilot.relay.stream_break import (
+    IDLE,
+    SHUT_DOWN,
+    end_broken,
+    fault_of,
+    lost,
+    unterminated,
+)
 from autopilot.relay.usage import OPENING, count_events, reported_usage
 from autopilot.routing.failure_reason import FailureReason
-from autopilot.routing.router_error import RouterError
 from autopilot.state.latency import PAUSE_STEP, Pauses
 
 if TYPE_CHECKING:
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
     from autopilot.observability.log_rate_limit import FailureLog
     from autopilot.relay.downstream import CommittedHead, Downstream
     from autopilot.relay.sse_guard import StreamGuard
+    from autopilot.relay.stream_break import Break
     from autopilot.routing.usage import Usage
     from autopilot.upstream.types import UpstreamCall, UpstreamError
 
@@ -38,21 +44,10 @@ _WHOLE = Outcome.COMPLETED, None
 # At least so many of the last bytes of an answer are kept, and its first ones, for what they report
 # of its usage, and for an error event that continues them.
 _KEPT = OPENING
-# The most that is kept of bytes that were held, and the last bytes that an error event continues.
-_MOST_KEPT = _LATEST = 65536
+# The most that is kept of bytes that were held.
+_MOST_KEPT = 65536
 # The last bytes of an answer that was held in which the events are counted.
 _MOST_COUNTED = 262_144
-_BREAKS: Mapping[FailureReason, str] = {
-    FailureReason.NO_TERMINATOR: "the upstream ended the stream without its terminator",
-    FailureReason.REPLY_INVALID: "what followed was not sealed as it should be",
-}
-# The outcome of a stream that ended with its terminator, by what was relayed before it.
-_TERMINATED: Mapping[Meaning, Outcome] = {
-    Meaning.EMPTY: Outcome.UPSTREAM_EMPTY,
-    Meaning.CONTENT: Outcome.COMPLETED,
-    Meaning.ERROR: Outcome.UPSTREAM_ERROR,
-    Meaning.OWN_ERROR: Outcome.RELAYED_ERROR,
-}
 
 
 @implementer(IPushProducer)
@@ -231,7 +226,7 @@ class Stream:
                 rest += guard.end()
             self._count(rest)
             if guard.done and self._is_sse:
-                self._finish(rest, _TERMINATED[guard.meaning])
+                self._finish(rest, TERMINATED[guard.meaning])
             elif guard.ended:
                 self._unrelayed = body
                 self._end_early(rest)
@@ -243,23 +238,13 @@ class Stream:
             else:
                 if rest:
                     self._response.write(rest)
-                empty = guard.meaning is Meaning.EMPTY
-                self._break(
-                    Outcome.UPSTREAM_EMPTY if empty else Outcome.UPSTREAM_BROKEN,
-                    _BREAKS[FailureReason.NO_TERMINATOR],
-                    FailureReason.NO_TERMINATOR,
-                )
+                self._break(unterminated(guard.meaning))
         except Exception:  # noqa: BLE001  see `body`
             self._fail()
 
     def broken(self, error: UpstreamError) -> None:
         """Break the client's response as the upstream's broke."""
-        message = _BREAKS.get(error.reason)
-        if message is None:
-            message = "the upstream connection was lost during the response"
-            self._break(Outcome.UPSTREAM_BROKEN, message)
-        else:
-            self._break(Outcome.UPSTREAM_BROKEN, message, error.reason)
+        self._break(lost(error.reason))
 
     def _count(self, relayed: bytes) -> None:
         """Count bytes and events, as `body` does; ``relayed`` may be empty."""
@@ -314,7 +299,7 @@ class Stream:
 
     def shut_down(self) -> None:
         """Break the response at the end of a shutdown's grace period."""
-        self._break(Outcome.SHUT_DOWN, "the router is shutting down")
+        self._break(SHUT_DOWN)
 
     def expired(self) -> None:
         """End the stream: the client has not read, or the upstream not sent, for too long."""
@@ -328,7 +313,7 @@ class Stream:
             self._response.abort()
             self._over(Outcome.CLIENT_STALLED)
         else:
-            self._break(Outcome.UPSTREAM_IDLE, "the upstream sent nothing for too long")
+            self._break(IDLE)
 
     def _taken_bytes(self) -> int | None:
         """Return the number of bytes that have reached the client, if it is known.
@@ -360,15 +345,11 @@ class Stream:
         """End as the guard says, at a terminator or a fault; ``rest`` is still to be relayed."""
         guard = self.guard
         if guard.fault is None:
-            self._finish(rest, _TERMINATED[guard.meaning])
+            self._finish(rest, TERMINATED[guard.meaning])
             return
         if rest:
             self._response.write(rest)
-        outcome = Outcome.UPSTREAM_SPLICED if guard.spliced else Outcome.UPSTREAM_ERROR
-        if guard.meaning is Meaning.OWN_ERROR:  # bare, so that it is announced as an event
-            outcome = Outcome.RELAYED_ERROR
-        gave_up = FailureReason.GAVE_UP if guard.fault == GAVE_UP else None
-        self._break(outcome, guard.fault, gave_up)
+        self._break(fault_of(guard))
 
     def _finish(self, rest: bytes, outcome: Outcome) -> None:
         """End the client's response cleanly, whatever the upstream does from now on."""
@@ -380,37 +361,30 @@ class Stream:
         else:
             self._over(outcome)
 
-    def _break(self, outcome: Outcome, message: str, reason: FailureReason | None = None) -> None:
-        """Send an error event where possible, then cut: the answer must not look complete.
-
-        SDKs fail with an error that is not their own if anything follows half an event, so a break
-        inside one is only a cut. So is a break behind an error event of the upstream, which has
-        told the client what is wrong. An answer whose choices are all finished misses nothing, and
-        ends cleanly (contract §6 and §7). ``reason`` is more exact than the outcome's own.
-        """
+    def _break(self, cause: Break) -> None:
+        """End the client's response as a broken one, which must not look complete."""
         if not self.open:
             return
         try:
             self.close()
-            guard = self.guard
-            if guard.whole and not self._needs_terminator:
-                outcome, reason = Outcome.COMPLETED, None
-                self._response.finish(b"")
-            elif self._is_sse and guard.meaning is Meaning.ERROR:
-                outcome, reason = Outcome.UPSTREAM_ERROR, None
-                self._response.cut()
-            elif self._is_sse and guard.at_boundary:
-                latest = b"".join(self._older + self._latest)
-                opening = self._opening or latest[:OPENING]
-                error = _announcement(outcome, message)
-                self._response.announce(error, opening, latest[-_LATEST:])
-            else:
-                self._response.cut()
+            outcome, reason = end_broken(
+                self._response,
+                self.guard,
+                cause,
+                self._relayed,
+                self._is_sse,
+                self._needs_terminator,
+            )
         except Exception:  # noqa: BLE001  see `body`
             self._fail()
         else:
             self.reason = reason
             self._over(outcome)
+
+    def _relayed(self) -> tuple[bytes, bytes]:
+        """Return the first and the last bytes that were relayed, as far as they are kept."""
+        latest = b"".join(self._older + self._latest)
+        return self._opening or latest[:OPENING], latest
 
     def _guarded(self, change: Callable[[], None]) -> None:
         """Pause or resume, and restart the idle timer for the new phase."""
@@ -429,11 +403,3 @@ class Stream:
             except Exception:  # noqa: BLE001  the next step is still to be done
                 self._failures.report("A stream could not be cleaned up")
         self._over(Outcome.FAILED)
-
-
-def _announcement(outcome: Outcome, message: str) -> RouterError:
-    """Return the error with which a broken stream ends."""
-    if outcome is Outcome.UPSTREAM_EMPTY:
-        return RouterError(502, "upstream_empty", f"The answer is empty: {message}.")
-    text = f"The answer is incomplete: {message}."
-    return RouterError(502, "upstream_stream_interrupted", text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from unittest.mock import patch
 
 from twisted.internet.interfaces import IPushProducer
@@ -26,7 +25,7 @@ from autopilot.state.latency import Pauses
 from autopilot.upstream.connection import READ_BYTES
 from autopilot.upstream.types import UpstreamCall, UpstreamError
 from tests.unit.relay.downstreams import EMPTY, INTERRUPTED, RecordingDownstream
-from tests.unit.relay.routers import Client, RouterTestCase
+from tests.unit.relay.streams import BARE, SPEECH, StreamTestCase, typed
 from tests.unit.relay.upstreams import (
     DONE,
     JSON,
@@ -39,37 +38,6 @@ from tests.unit.relay.upstreams import (
     whole,
 )
 
-BARE = b'{"error":{"message":"worker died"}}'
-
-
-class StreamTestCase(RouterTestCase):
-    """A direct request, so that the first byte commits."""
-
-    def streaming(self, guard: GuardLevel = GuardLevel.ON, *says: bytes) -> Client:
-        """A client whose stream has begun with one token, and went on with ``says``."""
-        self.build(guard=guard)
-        client = self.ask("a")
-        self.wire.says(head(), chunk(TOKEN), *map(chunk, says))
-        return client
-
-    def ended(self, client: Client, how: str | None, outcome: str, body: bytes) -> None:
-        """The response ended so, with these bytes, and the upstream is let go."""
-        self.assertEqual((client.down.ended, client.down.body), (how, body))
-        self.assertEqual((self.record.outcome, self.record.status), (outcome, 200))
-        self.assertEqual((self.proxy.active, self.record.attempts), (0, 1))
-
-
-def typed(kind: str, **members: object) -> bytes:
-    """One event of Anthropic's messages or OpenAI's responses."""
-    data = json.dumps({"type": kind, **members}).encode()
-    return b"event: %b\ndata: %b\n\n" % (kind.encode(), data)
-
-
-SPEECH = {
-    Dialect.COMPLETIONS: TOKEN,
-    Dialect.MESSAGES: typed("content_block_delta"),
-    Dialect.RESPONSES: typed("response.output_text.delta"),
-}
 LAST = (
     (Dialect.COMPLETIONS, DONE, "completed"),
     (Dialect.MESSAGES, typed("message_stop"), "completed"),
@@ -475,125 +443,6 @@ class FlowTests(StreamTestCase):
         client.leaves()
         self.assertFalse(self.wire.alive)
         self.ended(client, None, "client_gone", TOKEN)
-
-
-class BreakTests(StreamTestCase):
-    """Streams that end badly: the client must be able to tell."""
-
-    def test_between_events(self) -> None:
-        """A break at the boundary of events adds an error event, then cuts."""
-        for lose in ("resets", "closes"):
-            client = self.streaming()
-            getattr(self.wire, lose)()
-            self.ended(client, "cut", "upstream_broken", TOKEN + INTERRUPTED)
-
-    def test_position(self) -> None:
-        """An error event continues the first and the last bytes, of which few are kept."""
-        self.build()
-        client = self.ask("a", dialect=Dialect.RESPONSES)
-        said = SPEECH[Dialect.RESPONSES]
-        self.wire.says(head(), chunk(said * 200), *[chunk(said)] * 100)
-        self.wire.resets()
-        opening, latest = client.down.announced
-        self.assertEqual(opening, (said * 200)[:2048])
-        self.assertEqual(latest, said * (len(latest) // len(said)))
-        self.assertGreaterEqual(len(latest), 2048)
-        self.assertLess(len(latest), 2 * (2048 + len(said)))
-
-    def test_inside_an_event(self) -> None:
-        """A break inside an event is a cut, and nothing is said in the middle of it."""
-        client = self.streaming(GuardLevel.ON, TOKEN[:9])
-        self.wire.resets()
-        self.ended(client, "cut", "upstream_broken", TOKEN + TOKEN[:9])
-
-    def test_bad_chunk(self) -> None:
-        """Broken framing is a break."""
-        client = self.streaming()
-        self.wire.says(b"zz\r\n")
-        self.ended(client, "cut", "upstream_broken", TOKEN + INTERRUPTED)
-
-    def test_guard_off(self) -> None:
-        """Without the guard the stream is cut, and nothing is added."""
-        client = self.streaming(GuardLevel.OFF)
-        assert client.down.head is not None
-        self.assertFalse(client.down.head.rechunk)
-        self.wire.resets()
-        self.ended(client, "cut", "upstream_broken", TOKEN)
-
-    def test_guard_off_passes_everything(self) -> None:
-        """Without the guard a bare error passes as it is."""
-        client = self.streaming(GuardLevel.OFF, BARE, b"")
-        self.ended(client, "finish", "completed", TOKEN + BARE)
-
-    def test_not_sse(self) -> None:
-        """Any other response is cut without a word."""
-        client = self.ask("a", stream=False)
-        self.wire.says(whole(200, b'{"a":1}')[:-2])
-        self.wire.resets()
-        self.ended(client, "cut", "upstream_broken", b'{"a":')
-
-    def test_json_until_close(self) -> None:
-        """JSON framed by its connection's end is cut for the client if it is cut."""
-        for body, how in ((b'{"choices":[]}', "finish"), (b'{"choices":[', "cut")):
-            for status in (200, 400):
-                self.build()
-                client = self.ask("a", stream=False)
-                self.wire.says(b"HTTP/1.1 %d X\r\nContent-Type: %b\r\n\r\n" % (status, JSON), body)
-                self.wire.closes()
-                self.assertEqual((client.down.ended, client.down.body), (how, body))
-
-    def test_json_until_close_with_another_model(self) -> None:
-        """With a candidate left the next model answers."""
-        client = self.ask("a,b", stream=False)
-        self.wire.says(b"HTTP/1.1 200 X\r\nContent-Type: %b\r\n\r\n" % JSON, b'{"choices":[')
-        self.wire.closes()
-        self.assertEqual(self.models, ["a", "b"])
-        self.wire.says(whole(200, b"{}"))
-        self.assertEqual((client.down.body, self.reasons), (b"{}", ("cut",)))
-
-    def test_bare_tail(self) -> None:
-        """A bare JSON error at the end becomes a proper error event."""
-        client = self.streaming(GuardLevel.ON, BARE, b"")
-        self.ended(client, "cut", "upstream_error", TOKEN + INTERRUPTED)
-
-    def test_bare_line(self) -> None:
-        """A bare JSON error line ends the stream though the upstream goes on."""
-        client = self.streaming(GuardLevel.ON, BARE + b"\n", TOKEN)
-        self.ended(client, "cut", "upstream_error", TOKEN + INTERRUPTED)
-        self.assertFalse(self.wire.alive)
-
-    def test_bare_harmless(self) -> None:
-        """A bare JSON line that is no error is relayed in the end."""
-        client = self.streaming(GuardLevel.ON, STOP, b'{"a":1}', b"")
-        self.ended(client, "finish", "completed", TOKEN + STOP + b'{"a":1}')
-
-    def test_splice(self) -> None:
-        """Under the strict guard a second generation ends the stream."""
-        other = TOKEN.replace(b'"1"', b'"2"')
-        client = self.streaming(GuardLevel.STRICT, other)
-        self.ended(client, "cut", "upstream_spliced", TOKEN + INTERRUPTED)
-
-    def test_fault_in_held_bytes(self) -> None:
-        """A fault already among the held bytes ends the stream once, though its end is known."""
-        client = self.ask("a")
-        self.wire.says(head() + chunk(TOKEN + BARE + b"\n") + chunk(b""))
-        self.ended(client, "cut", "upstream_error", TOKEN + INTERRUPTED)
-
-    def test_until_close(self) -> None:
-        """A stream without framing ends well where its answer is whole, badly elsewhere."""
-        for says, lose, how in (
-            (TOKEN, "closes", "cut"),
-            (TOKEN, "resets", "cut"),
-            (TOKEN + STOP, "closes", "finish"),
-            (TOKEN + STOP, "resets", "finish"),
-            (TOKEN + DONE, "closes", "finish"),
-        ):
-            self.build()
-            client = self.ask("a")
-            self.wire.says(b"HTTP/1.1 200 OK\r\nContent-Type: " + SSE + b"\r\n\r\n" + says)
-            getattr(self.wire, lose)()
-            self.assertEqual(client.down.ended, how, (says, lose))
-            self.assertFalse(self.wire.alive)
 
 
 class OnceTests(SynchronousTestCase):
