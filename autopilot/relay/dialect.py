@@ -68,6 +68,7 @@ _TYPED_EVENTS: Mapping[str, Meaning] = {
     "response.completed": Meaning.COMPLETED,
     "response.incomplete": Meaning.COMPLETED,
 }
+_TYPE = re.compile(rb'"type"[ \t]*+:[ \t]*+"([a-z_.]+)"')
 _ANSWERING_SUFFIXES = (".delta", ".done", ".partial_image")
 ANSWER_MEMBERS = (
     "content",
@@ -113,6 +114,14 @@ def read_event(event: Event, dialect: Dialect) -> Reading:
         text = data.strip()
         return _DONE if text == _TERMINATOR else _EMPTY if text == b"null" else _INVALID
     return _READERS[dialect](value) if isinstance(value, dict) else _EMPTY
+
+
+def read_long(head: bytes, dialect: Dialect) -> Reading:
+    """Return the meaning of an event by its beginning; one so long holds part of an answer."""
+    found = None if dialect is Dialect.COMPLETIONS else _TYPE.search(head)
+    if found is None:
+        return _CONTENT
+    return read_event(Event(b'{"type":"%b"}' % found[1]), dialect)
 
 
 def meaning(event: Event, dialect: Dialect) -> Meaning:

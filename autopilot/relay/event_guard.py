@@ -12,9 +12,16 @@ from functools import partial
 
 from autopilot.http.dialect import Dialect
 from autopilot.relay.bare_json import BYTES_PER_LOOK, MOST_LOOKS, BareJson, Looks
-from autopilot.relay.dialect import MARKS, SIGNS, read_event
+from autopilot.relay.dialect import MARKS, SIGNS, read_event, read_long
 from autopilot.relay.error_objects import error_text
-from autopilot.relay.event_search import EVENT_END, Search, event_end, has_only_events, last_end
+from autopilot.relay.event_search import (
+    EVENT_END,
+    Search,
+    end_before,
+    event_end,
+    has_only_events,
+    last_end,
+)
 from autopilot.relay.meaning import TERMINATORS, Meaning, Reading
 from autopilot.relay.sse import CR, LF, Event, Events
 
@@ -22,7 +29,6 @@ GAVE_UP = "the model gave the answer up"
 MAX_EVENT = 262144
 # Held bytes that are read whole; of more, which only `complete` holds, so many of the end are.
 _MOST_READ, _END = 262144, 65536
-_BLANK_LINES = (b"\n\n", b"\r\n\r\n", b"\r\r")
 _LOOKS_PER_BYTE = 1 / 512
 # The looks of one chunk, which suffice for the smallest events of an answer.
 _FEW_LOOKS, _MOST_LOOKS_PER_BYTE = 64, 1 / 48
@@ -36,7 +42,6 @@ _DONE = re.compile(rb"(?<![^\r\n])data: ?\[DONE\][\r\n]++\Z")
 _DATA = re.compile(rb"data(?<![^\r\n\xbf].{4})(?=[:\r\n])")
 # A sign may begin so many bytes before the mark in it, or before the end of a chunk.
 _SIGN_ROOM = 32
-_TYPE = re.compile(rb'"type"[ \t]*+:[ \t]*+"([a-z_.]+)"')
 # What has been relayed of an answer, by the meaning of one more event; an error stays.
 _PROGRESS: Mapping[Meaning, Meaning] = {
     Meaning.CONTENT: Meaning.CONTENT,
@@ -46,7 +51,6 @@ _PROGRESS: Mapping[Meaning, Meaning] = {
     Meaning.FAILED: Meaning.ERROR,
     Meaning.OWN_ERROR: Meaning.OWN_ERROR,
 }
-_CONTENT = Reading(Meaning.CONTENT)
 _UNSETTLED = frozenset({Meaning.EMPTY, Meaning.CONTENT})
 
 
@@ -113,9 +117,7 @@ class EventGuard:
             return self.feed(held)
         rest = len(held) - _END
         # From the end of an event, if one is near; the middle of a long one means nothing.
-        near = max(0, rest - _MOST_READ)
-        places = ((held.rfind(blank, near, rest), blank) for blank in _BLANK_LINES)
-        cut = max((at + len(blank) for at, blank in places if at >= 0), default=rest)
+        cut = end_before(held, rest, rest - _MOST_READ)
         return held[:cut] + self.feed(held[cut:])
 
     def feed(self, data: bytes) -> bytes:
@@ -309,7 +311,7 @@ class EventGuard:
         if block == _DONE_EVENT:
             self.ended = self.done = True
         elif self._long is not None or len(block) > MAX_EVENT:
-            self._note(self._read_long(self._long or block[:_HEAD]))
+            self._note(read_long(self._long or block[:_HEAD], self._dialect))
         elif (
             self.meaning is not Meaning.EMPTY
             and not self._strict
@@ -341,13 +343,6 @@ class EventGuard:
                     self._fault_at = event.start
                     self._note(reading)
         return self.fault is not None
-
-    def _read_long(self, head: bytes) -> Reading:
-        """Return the meaning of an event by its beginning; one so long holds part of an answer."""
-        found = None if self._dialect is Dialect.COMPLETIONS else _TYPE.search(head)
-        if found is None:
-            return _CONTENT
-        return read_event(Event(b'{"type":"%b"}' % found[1]), self._dialect)
 
     def _note(self, reading: Reading) -> None:
         meaning = reading.meaning

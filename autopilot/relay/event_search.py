@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 EVENT_END = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 """The blank line that ends an event, and the line end before it."""
+_BLANK_LINES = (b"\n\n", b"\r\n\r\n", b"\r\r")
 # The last end of an event, found from behind. One that ends with CR may go on with LF.
 _LAST_END = re.compile(rb"(?s:.*)(?:\n\n|(?:\n\r|\r\r)(?:\n|(?=[^\n])))")
 
@@ -51,6 +52,15 @@ def last_end(text: bytearray, start: int, end: int) -> int:
         return text.rfind(b"\n\n", start, end) + 2 if text.find(b"\n\n", start, end) >= 0 else 0
     found = _LAST_END.match(text, start, end)
     return 0 if found is None else found.end()
+
+
+def end_before(text: bytes, end: int, start: int) -> int:
+    """Return the offset behind the last blank line before ``end``; ``end`` without one.
+
+    It is looked for from ``start`` on, which may lie before the text.
+    """
+    places = ((text.rfind(blank, max(0, start), end), blank) for blank in _BLANK_LINES)
+    return max((at + len(blank) for at, blank in places if at >= 0), default=end)
 
 
 def has_only_events(data: bytes, lines: int) -> bool:
