@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from hashlib import blake2b
 from math import inf
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -26,21 +25,26 @@ from autopilot.relay.exchange import Exchange
 from autopilot.relay.exchange_states import PRIVATE_TRANSITIONS, State
 from autopilot.relay.private_attempt import PrivateAttempt
 from autopilot.relay.private_causes import (
-    NOT_SERVED,
     NOT_UNDERSTOOD,
     REJECTED,
-    REPLY_INVALID,
     Causes,
     reason_of,
     unauthorized,
 )
 from autopilot.relay.private_head import private_fields
 from autopilot.relay.private_path import Chute
-from autopilot.routing.failure_reason import UNCONNECTED, FailureReason
+from autopilot.relay.private_reasons import (
+    FINAL,
+    FROM_OPENER,
+    NOT_THE_MODELS,
+    SHARED_BY_INSTANCES,
+    reason_of_error,
+)
+from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.private_errors import PrivateError, private_error
-from autopilot.routing.private_standing import NOTHING_KNOWN, PrivateStanding
 from autopilot.routing.retry_policy import Reply, RetryAction, RetryDecision
 from autopilot.routing.why import FAILED, GONE
+from autopilot.state.affinity import instance_key
 
 if TYPE_CHECKING:
     from typing import Any
@@ -50,50 +54,15 @@ if TYPE_CHECKING:
     from autopilot.attestation.private_instances import Attested
     from autopilot.http.response_parser import ResponseHead
     from autopilot.observability.records import Outcome
-    from autopilot.relay.collaborators import Collaborators
-    from autopilot.relay.config import RelayConfig
-    from autopilot.relay.downstream import ClientRequest, CommittedHead, Downstream
+    from autopilot.relay.downstream import CommittedHead
     from autopilot.relay.private_attempt import Sealed
     from autopilot.relay.private_path import PrivatePath
-    from autopilot.relay.trace import Trace
-    from autopilot.request.parse import ParsedRequest
-    from autopilot.routing.catalog import Catalog
-    from autopilot.routing.plan import Plan
-    from autopilot.routing.snapshot import Snapshot
-    from autopilot.routing.why import AffinityWhy
     from autopilot.state.affinity import AffinityKey
     from autopilot.upstream.types import UpstreamError
 
 _READ: Final = RetryDecision(RetryAction.READ)
 _SHOWN: Final = 8
 """Characters of an instance's id in records."""
-
-# These say nothing of how a model generates, or of whether others may have it unsealed.
-_NOT_THE_MODELS: Final = frozenset(
-    {
-        FailureReason.NOT_ATTESTED,
-        FailureReason.DISCOVERY,
-        FailureReason.NONCE_REFUSED,
-        FailureReason.NOT_SERVED,
-    }
-)
-# All instances have the same address, and all of a model the same fate.
-_SHARED: Final = UNCONNECTED | {FailureReason.NOT_FOUND, FailureReason.NONCE_REFUSED}
-# What the opener says of an answer is more exact than that it was cut.
-_OPENER: Final = frozenset({FailureReason.REPLY_INVALID, FailureReason.NO_TERMINATOR})
-_REASONS: Final = {
-    PrivateError.CAPACITY: FailureReason.CAPACITY,
-    PrivateError.INSTANCE_GONE: FailureReason.INSTANCE_GONE,
-    PrivateError.KEY_CHANGED: FailureReason.INSTANCE_GONE,
-    PrivateError.MODEL_ABSENT: FailureReason.NOT_FOUND,
-    PrivateError.STREAM_ONLY: FailureReason.NOT_SERVED,
-    PrivateError.NOT_SERVED: FailureReason.NOT_SERVED,
-    PrivateError.NONCE: FailureReason.NONCE_REFUSED,
-}
-_FINAL: Final = {
-    FailureReason.REPLY_INVALID: REPLY_INVALID,
-    FailureReason.NOT_SERVED: NOT_SERVED,
-}
 
 
 class PrivateExchange(Exchange, table=PRIVATE_TRANSITIONS):
@@ -142,7 +111,10 @@ class PrivateExchange(Exchange, table=PRIVATE_TRANSITIONS):
         due, self._expiring = min((limit, Expiry.SEALING), (self._total_due, Expiry.TOTAL))
         self._timer.set_at(due)
         candidate = attempt.candidate
-        self._had = self._remembered_instance(candidate.model, attempt.started)
+        self._had = None
+        if self._key is not None:
+            instance = instance_key(self._key, candidate.model)
+            self._had = self._shared.tables.affinity.remembered(instance, attempt.started)
         body = self._body.template.naming(candidate.sent or candidate.model)
         attempt.wait_for(
             self._path.sealed(
@@ -228,7 +200,7 @@ class PrivateExchange(Exchange, table=PRIVATE_TRANSITIONS):
         # One of the instances is kept for the next model, if there is one.
         kept = 0 if self._candidates.exhausted else 1
         most = self._config.max_instances
-        if reason in _SHARED or self._sent + kept >= most or not self._may_call():
+        if reason in SHARED_BY_INSTANCES or self._sent + kept >= most or not self._may_call():
             return self._leave_model(attempt, reason, now)
         return self._try_sibling(attempt, reason, now)
 
@@ -269,12 +241,12 @@ class PrivateExchange(Exchange, table=PRIVATE_TRANSITIONS):
 
     def _leave_model(self, attempt: PrivateAttempt, reason: FailureReason, now: float) -> State:
         """Try the next model, or give up. Only the last reason counts against a model."""
-        if reason not in _NOT_THE_MODELS:
+        if reason not in NOT_THE_MODELS:
             model, took = attempt.candidate.model, now - attempt.started
             self._shared.tables.failed(self._client(), self._key, model, reason, now, took)
         if not (attempt.last if self._paced is None else self._is_last(attempt)):
             return self._try_next(now)
-        error = _FINAL.get(reason) or BY_REASON.get(reason) or self._causes.error()
+        error = FINAL.get(reason) or BY_REASON.get(reason) or self._causes.error()
         # The client may try again by itself what this router has not tried.
         return self._refuse(replace(error, tried=self._tried() if self._sent else None), now)
 
@@ -287,7 +259,7 @@ class PrivateExchange(Exchange, table=PRIVATE_TRANSITIONS):
             return self._refuse(INTERNAL, now)
         if error.stale and self._may_call():
             return self._try_again(attempt, error.reason, now, fresh=True)
-        cut = attempt.response is not None and error.reason not in _OPENER
+        cut = attempt.response is not None and error.reason not in FROM_OPENER
         return self._fail(FailureReason.CUT if cut else error.reason, now)
 
     def _break_off(self, attempt: Attempt, reason: FailureReason, now: float) -> State:
@@ -317,7 +289,7 @@ class PrivateExchange(Exchange, table=PRIVATE_TRANSITIONS):
         if kind is PrivateError.NONCE and not self._rediscovered and self._may_call():
             self._rediscovered = True
             return self._try_again(attempt, FailureReason.NONCE_REFUSED, now)
-        return self._fail(_REASONS.get(kind) or _of_status(status), now)
+        return self._fail(reason_of_error(kind, status), now)
 
     def _tell(self, kind: PrivateError, attempt: PrivateAttempt) -> None:
         """Tell what keeps the instances what an error says of this one."""
@@ -358,12 +330,7 @@ class PrivateExchange(Exchange, table=PRIVATE_TRANSITIONS):
         if had is not None and had != attested.instance_id and self._remembered == model:
             self._remembered = ""  # the model is the same one, but not what remembers the prompt
             self._displaced = self._displaced or (FAILED if had in self._avoided else GONE)
-        self._shared.tables.committed(_of_instance(key, model), attested.instance_id, now)
-
-    def _remembered_instance(self, model: str, now: float) -> str | None:
-        if self._key is None:
-            return None
-        return self._shared.tables.affinity.remembered(_of_instance(self._key, model), now)
+        self._shared.tables.committed(instance_key(key, model), attested.instance_id, now)
 
     # -- the end
 
@@ -390,76 +357,3 @@ class PrivateExchange(Exchange, table=PRIVATE_TRANSITIONS):
         attempt = self.attempt
         assert isinstance(attempt, PrivateAttempt)
         return attempt
-
-
-class PrivateExchanges:
-    """Makes the exchanges of private requests, and says what is known for their plans."""
-
-    def __init__(self, path: PrivatePath) -> None:
-        self._path = path
-
-    @property
-    def host(self) -> str:
-        """The host to which they are sent."""
-        return self._path.target.origin.host
-
-    def standing(self, client: bytes, snapshot: Snapshot) -> PrivateStanding:
-        """Return which models can serve a client at once, and which are not attestable."""
-        known, catalog = self._path.instances.standing(client), snapshot.catalog
-        if catalog is None or not (known.ready or known.unattestable):
-            return NOTHING_KNOWN
-        return PrivateStanding(_models(known.ready, catalog), _models(known.unattestable, catalog))
-
-    def exchange(
-        self,
-        shared: Collaborators,
-        config: RelayConfig,
-        request: ClientRequest,
-        response: Downstream,
-        parsed: ParsedRequest,
-        plan: Plan,
-        key: AffinityKey | None,
-        remembered: str | None,
-        displaced: AffinityWhy | None,
-        snapshot: Snapshot,
-        trace: Trace | None,
-        started: float,
-    ) -> Exchange:
-        """Return the exchange of a private request, whose one target is that of sealed calls."""
-        target = structs.replace(self._path.target, path=request.path.decode("ascii"))
-        return PrivateExchange(
-            self._path,
-            shared,
-            config,
-            request,
-            response,
-            target,
-            parsed,
-            plan,
-            key,
-            remembered,
-            displaced,
-            snapshot,
-            trace,
-            started,
-        )
-
-
-def _models(chutes: frozenset[str], catalog: Catalog) -> frozenset[str]:
-    """Return the models of these chutes: of one chute all that the catalog lists."""
-    return frozenset(model.name for model in catalog.models.values() if model.chute_id in chutes)
-
-
-def _of_instance(key: AffinityKey, model: str) -> AffinityKey:
-    """Return the key under which a conversation's instance is remembered, for each model."""
-    client, selector, talk = key
-    digest = blake2b(model.encode("utf-8", "surrogatepass"), key=b"instance", digest_size=16)
-    digest.update(selector)
-    return client, digest.digest(), talk
-
-
-def _of_status(status: int) -> FailureReason:
-    """Return the reason for a status that an instance, or the gateway, fails with."""
-    if 500 <= status < 600:
-        return FailureReason(f"status_{status}")
-    return FailureReason.INSTANCE_GONE

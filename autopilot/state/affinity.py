@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 from autopilot.routing.why import EXPIRED, FAILED, NEW, AffinityWhy
 from autopilot.state.circuit_breaker import rest
@@ -156,3 +157,11 @@ class SessionAffinity:
     def _shrink(self) -> None:
         while len(self._entries) > self._max_entries:
             self._entries.popitem(last=False)
+
+
+def instance_key(key: AffinityKey, model: str) -> AffinityKey:
+    """Return the key under which a conversation's instance is remembered, for each model."""
+    client, selector, talk = key
+    digest = blake2b(model.encode("utf-8", "surrogatepass"), key=b"instance", digest_size=16)
+    digest.update(selector)
+    return client, digest.digest(), talk

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from autopilot.http.fetch import FetchedResponse
     from autopilot.observability.instruments import Instrument
     from autopilot.observability.private_counts import PrivateCounts
-    from autopilot.relay.private_exchange import PrivateExchanges
+    from autopilot.relay.private_exchanges import PrivateExchanges
     from autopilot.routing.catalog import Catalog
     from autopilot.settings import Settings
     from autopilot.web.status.private import PrivateNow
@@ -252,7 +252,7 @@ def private_exchanges(
         return None
     from twisted.internet.threads import deferToThreadPool
 
-    from autopilot.relay.private_exchange import PrivateExchanges
+    from autopilot.relay.private_exchanges import PrivateExchanges
     from autopilot.relay.private_path import INVOKE, PrivatePath
     from autopilot.upstream.pool import Origin
     from autopilot.upstream.target import RequestTarget

@@ -58,6 +58,7 @@ ELSEWHERE: Final[dict[str, str]] = {
     "relay/exchange_ends.py": _EXCHANGE,
     "relay/errors.py": "web/test_every_error.py provokes every error of its table",
     "relay/private_attempt.py": _EXCHANGE,
+    "relay/private_exchanges.py": _EXCHANGE,
     "relay/trace.py": "an interface, which observability/test_tracing.py implements",
     "service/worker_process.py": "service/test_parent.py starts, hears and ends its processes",
     "settings/env_file.py": "test_tap.py and service/test_signals.py read good and bad files",

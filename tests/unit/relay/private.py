@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 
 from autopilot.attestation.private_instances import Attested, Cause, UnavailableError
 from autopilot.observability.private_counts import PrivateCounts
-from autopilot.relay.private_exchange import PrivateExchanges
+from autopilot.relay.private_exchanges import PrivateExchanges
 from autopilot.relay.private_path import INVOKE, PrivatePath
 from autopilot.request.parse import ParseConfig
 from autopilot.routing.private_mode import ALWAYS

@@ -13,7 +13,7 @@ from hypothesis.stateful import (
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.why import EXPIRED, FAILED, NEW
-from autopilot.state.affinity import AffinityKey, SessionAffinity
+from autopilot.state.affinity import AffinityKey, SessionAffinity, instance_key
 
 A: AffinityKey = (b"a", b"auto", b"talk")
 B: AffinityKey = (b"b", b"auto", b"talk")
@@ -212,3 +212,24 @@ class AnyOrderTests(SynchronousTestCase):
         run_state_machine_as_test(
             StickinessMachine, settings=settings(max_examples=60, stateful_step_count=30)
         )
+
+
+class InstanceKeyTests(SynchronousTestCase):
+    """The key under which a conversation's instance is remembered."""
+
+    def test_apart(self) -> None:
+        """It differs by model and selector, keeps client and conversation, and is no model's."""
+        key = b"client", b"selector", b"talk"
+        keys = {
+            key,
+            instance_key(key, "a"),
+            instance_key(key, "b"),
+            instance_key((b"client", b"other", b"talk"), "a"),
+        }
+        self.assertEqual(len(keys), 4)
+        self.assertEqual({(client, talk) for client, _, talk in keys}, {(b"client", b"talk")})
+
+    def test_odd_name(self) -> None:
+        """A name that is no valid text has a key as well."""
+        key = b"client", b"selector", b"talk"
+        self.assertEqual(instance_key(key, "\ud800"), instance_key(key, "\ud800"))
