@@ -21,6 +21,8 @@ class Meaning(Enum):
     OWN_ERROR = "the request is refused; that is the answer, and the stream is over"
     GAVE_UP = "the engine gave the answer up"
 
+    __hash__ = object.__hash__  # of an enum it is a call of Python
+
 
 TERMINATORS = frozenset({Meaning.COMPLETED, Meaning.DONE, Meaning.FAILED, Meaning.OWN_ERROR})
 
