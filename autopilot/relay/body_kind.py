@@ -33,7 +33,7 @@ class BodyKind(Enum):
 _JSON = BodyKind.JSON  # a look-up through the enum would cost as much as a call
 
 
-def body_kind(head: ResponseHead, *, stream: bool = False) -> BodyKind:
+def body_kind(head: ResponseHead, stream: bool = False) -> BodyKind:
     """Return the kind of a body by its response's head; ``stream``: a stream was asked for."""
     if head.coded:
         return BodyKind.OPAQUE

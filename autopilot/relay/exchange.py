@@ -77,7 +77,7 @@ class Exchange(ExchangeEnds):
         assert attempt is not None
         attempt.response, attempt.head_at = head, now
         if 200 <= head.status < 300:
-            attempt.kind = body_kind(head, stream=self._streams)
+            attempt.kind = body_kind(head, self._streams)
             if attempt.kind is _JSON:
                 # As `judge_document`, without its call.
                 raw_usage = usage_of_usual(body)
@@ -110,7 +110,7 @@ class Exchange(ExchangeEnds):
         assert attempt is not None
         attempt.response, attempt.head_at = head, now
         if 200 <= head.status < 300:
-            attempt.kind = body_kind(head, stream=self._streams)
+            attempt.kind = body_kind(head, self._streams)
             attempt.commit_policy = commit_policy(*self._commit_terms, attempt.kind, attempt.last)
             attempt.idle = self._config.timeouts.idle
             p99 = self._shared.tables.latency.p99_pause(attempt.candidate.model)

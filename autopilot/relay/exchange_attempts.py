@@ -262,12 +262,8 @@ class ExchangeAttempts(ExchangeBase, has_steps=False):
         pieces = self._body.template.pieces(candidate.sent or candidate.model)
         call = UpstreamCall(target.request(request.query, lines, pieces), attempt)
         attempt.call = call
-        self._shared.pool.dispatch(
-            target.origin,
-            call,
-            fresh=attempt.replayed,
-            timeout=self._config.timeouts.connect,
-        )
+        connect = self._config.timeouts.connect
+        self._shared.pool.dispatch(target.origin, call, connect, attempt.replayed)
         return _ATTEMPTING
 
     def _send_elsewhere(self, attempt: Attempt, backend: Backend) -> State:
@@ -281,12 +277,8 @@ class ExchangeAttempts(ExchangeBase, has_steps=False):
         # A query may hold a key of the client's.
         call = UpstreamCall(target.request(b"", field_lines(fields), pieces), attempt)
         attempt.call = call
-        self._shared.pool.dispatch(
-            target.origin,
-            call,
-            fresh=attempt.replayed,
-            timeout=self._config.timeouts.connect,
-        )
+        connect = self._config.timeouts.connect
+        self._shared.pool.dispatch(target.origin, call, connect, attempt.replayed)
         return _ATTEMPTING
 
     def _arm(self, attempt: Attempt) -> None:

@@ -93,9 +93,7 @@ class ExchangeHedge(ExchangeAttempts, has_steps=False):
         target = self._target
         call = UpstreamCall(target.request(self._request.query, lines, pieces), rival)
         rival.call = call
-        self._shared.pool.dispatch(
-            target.origin, call, fresh=False, timeout=self._config.timeouts.connect
-        )
+        self._shared.pool.dispatch(target.origin, call, self._config.timeouts.connect)
         return self.state
 
     def _overtake(self, now: float, rival: Rival) -> State:

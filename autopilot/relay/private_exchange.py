@@ -148,12 +148,8 @@ class PrivateExchange(Exchange, table=PRIVATE_TRANSITIONS):
         )
         attempt.call = call.outer
         self._arm(attempt)
-        self._shared.pool.dispatch(
-            self._target.origin,
-            call.inner,
-            fresh=attempt.replayed,
-            timeout=self._config.timeouts.connect,
-        )
+        connect = self._config.timeouts.connect
+        self._shared.pool.dispatch(self._target.origin, call.inner, connect, attempt.replayed)
         return State.ATTEMPTING
 
     def _judge_unsealed(self, now: float, failure: Failure) -> State:

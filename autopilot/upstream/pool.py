@@ -124,7 +124,7 @@ class Pool:
         return len(self._open) + sum(1 for each in self._openings if each.connection is None)
 
     def dispatch(
-        self, origin: Origin, call: UpstreamCall, *, fresh: bool = False, timeout: float
+        self, origin: Origin, call: UpstreamCall, timeout: float, fresh: bool = False
     ) -> None:
         """Send ``call`` to ``origin``, on an idle connection if one exists, unless ``fresh``.
 

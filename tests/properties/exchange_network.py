@@ -210,14 +210,13 @@ class WatchedPool(Pool):
         self,
         origin: Origin,
         call: UpstreamCall,
-        *,
-        fresh: bool = False,
         timeout: float,
+        fresh: bool = False,
     ) -> None:
         """See `Pool`."""
         self.network.caller, model = asked(call.payload)
         self.network.tape.append(Tried(self.network.caller, model))
-        super().dispatch(origin, call, fresh=fresh, timeout=timeout)
+        super().dispatch(origin, call, timeout, fresh)
 
 
 def asked(payload: bytes) -> tuple[str, str]:
