@@ -93,9 +93,11 @@ class Counts(Struct, array_like=True):
     def use(self, usage: Usage, cost: int | None) -> None:
         """Count the tokens of an answer, and what they cost."""
         self.prompt += usage.prompt or 0
-        self.cached += usage.cached or 0
         self.completion += usage.completion or 0
-        self.reasoning += usage.reasoning or 0
+        if usage.cached:
+            self.cached += usage.cached
+        if usage.reasoning:
+            self.reasoning += usage.reasoning
         self.cost += cost or 0
 
     def add(self, other: Counts) -> None:

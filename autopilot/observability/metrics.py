@@ -331,9 +331,11 @@ class Metrics:
                 model = _OTHER
             used = self._used.setdefault(model, _Used())
         used.prompt += usage.prompt or 0
-        used.cached += usage.cached or 0
         used.completion += usage.completion or 0
-        used.reasoning += usage.reasoning or 0
+        if usage.cached:
+            used.cached += usage.cached
+        if usage.reasoning:
+            used.reasoning += usage.reasoning
         if answer.cost_picodollars is not None:
             used.cost = answer.cost_picodollars + (used.cost or 0)
 
