@@ -54,14 +54,18 @@ def nearest(attempt: Attempt, timeouts: Timeouts, stream: bool) -> tuple[float, 
     While another candidate is left, the allowance takes the place of the limit between bytes
     (contract §6).
     """
-    policy = attempt.commit_policy
     if attempt.response is None:
         # The platform sends the head of a stream with its first token, but that of any other
         # response only when the response is complete (contract §6, deadlines).
-        due = attempt.started + (timeouts.header if stream else timeouts.unary), _HEADER
-    elif policy is None:
+        limit, allowance = timeouts.header if stream else timeouts.unary, attempt.allowance
+        if allowance <= limit:
+            expiry = Expiry.FAILOVER_AFTER if stream else _PLAIN_FAILOVER_AFTER
+            return attempt.started + allowance, expiry
+        return attempt.started + limit, _HEADER
+    policy = attempt.commit_policy
+    if policy is None:
         return attempt.head_at + timeouts.error_body, Expiry.ERROR_BODY
-    elif not attempt.held:
+    if not attempt.held:
         due = attempt.head_at + timeouts.first_body_byte, Expiry.FIRST_BODY_BYTE
     else:
         due = attempt.heard_at + attempt.idle, _IDLE
@@ -69,7 +73,7 @@ def nearest(attempt: Attempt, timeouts: Timeouts, stream: bool) -> tuple[float, 
         return due
     if not stream:
         allowed = attempt.started + attempt.allowance, _PLAIN_FAILOVER_AFTER
-    elif policy is not None and policy.answered:
+    elif policy.answered:
         allowed = attempt.heard_at + attempt.pause_allowance, Expiry.STALLED
     else:
         allowed = attempt.started + attempt.allowance, Expiry.FAILOVER_AFTER
