@@ -73,7 +73,8 @@ class ExchangeMachine(ABC):
                 self._busy = True
                 try:
                     step, allowed = self._steps[self.state].get(given, _ILLEGAL)
-                    state = step(self, self._seconds(), *details)
+                    now = self._seconds()
+                    state = step(self, now, *details) if details else step(self, now)
                     if state not in allowed:
                         raise IllegalTransitionError(
                             f"{given} in {self.state} must not lead to {state}"
