@@ -188,13 +188,9 @@ class ResponseParser:
         if self.complete:
             return
         status = self._parser.get_status_code()
-        if 100 <= status < 200:
-            if status == 101:
-                raise _MalformedResponseError("unsolicited upgrade")
-            self._reason, self._fields, self._interim = b"", [], True
-            return
         if not 200 <= status <= 599:
-            raise _MalformedResponseError("not a final status")
+            self._discard_head(status)
+            return
         # A head is part of what was read. Its size is needed only if that is more, or not known.
         short = 0 < len(self.head_read) <= MAX_HEAD_BYTES
         if len(self._fields) > MAX_HEAD_FIELDS or not (short or self._head_size <= MAX_HEAD_BYTES):
@@ -203,6 +199,14 @@ class ResponseParser:
         if self.until_close and not head.coded and is_json(head.content_type):
             self._json = JsonEnd()
         self._unread = 0
+
+    def _discard_head(self, status: int) -> None:
+        """Discard an interim head, which must not be that of an upgrade."""
+        if not 100 <= status < 200:
+            raise _MalformedResponseError("not a final status")
+        if status == 101:
+            raise _MalformedResponseError("unsolicited upgrade")
+        self._reason, self._fields, self._interim = b"", [], True
 
     @property
     def _head_size(self) -> int:

@@ -178,14 +178,14 @@ def parse_body(body: bytes) -> ParsedBody | RouterError:
     found = scan_fast(body)
     if found is None:
         return _parse_members(body)
-    start, end = found.start, found.end
+    fields, start, end = found.fields, found.start, found.end
     if end - start > _MAX_RAW_MODEL and body[start] == _QUOTE:
         return TOO_LONG
-    model = _model(found.fields.model)
+    model = _model(fields.model)
     if isinstance(model, RouterError):
         return model
     template = BodyTemplate(body, start, end, len(body) - (end - start))
-    return ParsedBody(model, found.fields.stream == _TRUE, template, found.fields)
+    return ParsedBody(model, fields.stream == _TRUE, template, fields)
 
 
 def as_signed(parsed: ParsedBody, body: bytes) -> ParsedBody | None:

@@ -159,6 +159,8 @@ class Parts:
         self.reporter = Reporter(
             settings.log_sample, random.random, records or records_to_log(worker=role.worker)
         )
+        self._consumers: tuple[Callable[[RequestRecord], object], ...]
+        self._consumers = self.history.add, self.reporter.report
         counts = HubCounts()
         self.metrics.instruments += counts.instruments()
         self.hub = hub_of(role.place, settings, self.clock, self._shares, counts)
@@ -425,8 +427,7 @@ class Parts:
                 self.private_counts.refusal(record.code)
         except Exception:  # noqa: BLE001  a bug of ours must not fail the request either
             self._failures.report(_CONSUMER_FAILED)
-        consumers: tuple[Callable[[RequestRecord], object], ...]
-        consumers = self.history.add, self.reporter.report
+        consumers = self._consumers
         if record.key is not None:
             consumers = self.keys.counts.record, *consumers
         for consume in consumers:
