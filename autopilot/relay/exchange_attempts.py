@@ -248,38 +248,36 @@ class ExchangeAttempts(ExchangeBase, has_steps=False):
         return bool(self._config.backends) and self._candidates.leads_elsewhere
 
     def _send(self, attempt: Attempt) -> State:
-        """Send the request for an attempt; only ``model`` differs between candidates."""
-        candidate = attempt.candidate
-        if candidate.origin is not None:
-            return self._send_elsewhere(attempt, self._config.backends[candidate.origin])
-        if self._paced is not None:
-            self._paced.sent()
+        """Send the request for an attempt; only ``model`` differs between candidates.
+
+        Another service gets its own key instead of the client's, too.
+        """
+        request, candidate = self._request, attempt.candidate
+        if candidate.origin is None:
+            if self._paced is not None:
+                self._paced.sent()
+            target, query, lines = self._target, request.query, request.headers.upstream
+            if self._trace is not None:
+                lines = field_lines(self._trace.inject(sent_up(request.headers.fields)))
+        else:
+            backend = self._config.backends[candidate.origin]
+            # A query may hold a key of the client's.
+            target, query = backend.targets[self._target.path], b""
+            lines = self._lines_elsewhere(backend)
         self._arm(attempt)
-        request, target = self._request, self._target
-        lines = request.headers.upstream
-        if self._trace is not None:
-            lines = field_lines(self._trace.inject(sent_up(request.headers.fields)))
         pieces = self._body.template.pieces(candidate.sent or candidate.model)
-        call = UpstreamCall(target.request(request.query, lines, pieces), attempt)
+        call = UpstreamCall(target.request(query, lines, pieces), attempt)
         attempt.call = call
         connect = self._config.timeouts.connect
         self._shared.pool.dispatch(target.origin, call, connect, attempt.replayed)
         return _ATTEMPTING
 
-    def _send_elsewhere(self, attempt: Attempt, backend: Backend) -> State:
-        """Send the request to another service, with its key and nothing of the client's account."""
-        self._arm(attempt)
-        target, candidate = backend.targets[self._target.path], attempt.candidate
+    def _lines_elsewhere(self, backend: Backend) -> bytes:
+        """Return the fields for another service, with nothing of the client's account."""
         fields: Sequence[Field] = backend.fields(self._request.headers.fields)
         if self._trace is not None:
             fields = self._trace.inject(fields)
-        pieces = self._body.template.pieces(candidate.sent or candidate.model)
-        # A query may hold a key of the client's.
-        call = UpstreamCall(target.request(b"", field_lines(fields), pieces), attempt)
-        attempt.call = call
-        connect = self._config.timeouts.connect
-        self._shared.pool.dispatch(target.origin, call, connect, attempt.replayed)
-        return _ATTEMPTING
+        return field_lines(fields)
 
     def _arm(self, attempt: Attempt) -> None:
         """Set the timer to the nearest deadline."""
