@@ -37,10 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def run(reactor: Any, given: argparse.Namespace) -> int:
     """Print the key and its entry, and return the exit status."""
     from autopilot.cli.console import CommandError
-    from autopilot.settings.files.keys import KEY_NAME, NAME_RULE
+    from autopilot.settings.files.entries import ENTRY_NAME, NAME_RULE
 
     name = given.name
-    if not KEY_NAME.fullmatch(name):
+    if not ENTRY_NAME.fullmatch(name):
         raise CommandError(f"{name!a} is not a name for a key; {NAME_RULE}")
     key = _PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
     quoted = name if "." not in name else f'"{name}"'

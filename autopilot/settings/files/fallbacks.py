@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from autopilot.settings.files.document import Document, FileSetting, read_entries
-from autopilot.settings.files.keys import KEY_NAME, NAME_RULE
+from autopilot.settings.files.entries import EntryTable
 from autopilot.settings.network import Url
 from autopilot.settings.types import quoted
 
@@ -87,14 +86,9 @@ def _fallback(
     document: Document, name: str, table: object, folder: str
 ) -> tuple[FallbackEntry, str] | None:
     path, before = ("fallbacks", name), len(document.faults)
-    if not KEY_NAME.fullmatch(name):
-        document.fault(path, "fallbacks", f"a name is not valid; {NAME_RULE}")
+    values = _ENTRIES.read(document, name, table)
+    if values is None:
         return None
-    where = f"fallbacks.{name}"
-    if not isinstance(table, dict):
-        document.fault(path, where, f"not a table; write [{where}]")
-        return None
-    values = _values(document, path, table)
     _check_default(document, path, values)
     given = values.pop("key_file", None)
     key_file = os.path.join(folder, given or "")
@@ -102,31 +96,10 @@ def _fallback(
         try:
             values["key"] = _key_in(key_file)
         except ValueError as error:
-            document.fault((*path, "key_file"), f"{where}.key_file", error)
+            document.fault((*path, "key_file"), f"{'.'.join(path)}.key_file", error)
     if len(document.faults) > before:
         return None
     return FallbackEntry(name, **values), key_file
-
-
-def _values(
-    document: Document, path: tuple[str, str], table: Mapping[str, object]
-) -> dict[str, Any]:
-    """Return the members of a table, as far as they are valid."""
-    where, values = ".".join(path), dict[str, Any]()
-    for member, value in table.items():
-        read = _MEMBERS.get(member)
-        if read is None:
-            document.fault((*path, member), where, _unknown(member, value))
-            continue
-        try:
-            values[member] = read(value)
-        except ValueError as error:
-            for problem in str(error).splitlines():
-                document.fault((*path, member), f"{where}.{member}", problem)
-    for member, what in _NEEDED.items():
-        if member not in table:
-            document.fault(path, f"{where}.{member}", f"missing; give {what}")
-    return values
 
 
 def _check_default(document: Document, path: tuple[str, str], values: Mapping[str, Any]) -> None:
@@ -137,15 +110,6 @@ def _check_default(document: Document, path: tuple[str, str], values: Mapping[st
             f"{'.'.join(path)}.default_model",
             f"{quoted(default)} is not one of its models; add it to models",
         )
-
-
-def _unknown(member: str, value: object) -> str:
-    near = get_close_matches(member, _MEMBERS, 1)
-    if near:
-        return f"a member is not known; did you mean {near[0]}?"
-    if isinstance(value, dict):
-        return 'a member is not known; a name with a dot needs quotes: [fallbacks."name.name"]'
-    return f"a member is not known; give {', '.join(_MEMBERS)}"
 
 
 def _base_url(value: object) -> str:
@@ -205,14 +169,17 @@ def _models(value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value))
 
 
-_MEMBERS: Final[Mapping[str, Callable[[object], Any]]] = {
-    "base_url": _base_url,
-    "key_file": _key_file,
-    "models": _models,
-    "default_model": _model,
-}
-_NEEDED: Final[Mapping[str, str]] = {
-    "base_url": "the URL that its documentation gives for OpenAI's SDK",
-    "key_file": "the path of a file with its key",
-    "models": "a list of its models",
-}
+_ENTRIES: Final = EntryTable(
+    "fallbacks",
+    {
+        "base_url": _base_url,
+        "key_file": _key_file,
+        "models": _models,
+        "default_model": _model,
+    },
+    {
+        "base_url": "the URL that its documentation gives for OpenAI's SDK",
+        "key_file": "the path of a file with its key",
+        "models": "a list of its models",
+    },
+)

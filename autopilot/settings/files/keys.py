@@ -11,16 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from difflib import get_close_matches
 from typing import Any, Final
 
 from autopilot.settings.files.document import Document, FileSetting, read_entries
+from autopilot.settings.files.entries import ENTRY_NAME, EntryTable
 from autopilot.settings.types import Integer, quoted
 
-KEY_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-"""The name of a key, which logs and metrics show."""
-
-NAME_RULE: Final = "give letters, digits and ._- (64 at most)"
 MOST_PER_MINUTE: Final = 60_000
 _SHA256: Final = re.compile(r"[0-9A-Fa-f]{64}")
 _MOST_CONCURRENT: Final = 1_000_000
@@ -108,7 +104,7 @@ def _check_digests(document: Document, tables: Mapping[str, object]) -> None:
     known: dict[str, str] = {}
     for name, table in tables.items():
         digest = table.get("sha256") if isinstance(table, dict) else None
-        if not KEY_NAME.fullmatch(name) or not isinstance(digest, str):
+        if not ENTRY_NAME.fullmatch(name) or not isinstance(digest, str):
             continue
         if not _SHA256.fullmatch(digest):
             continue
@@ -122,47 +118,20 @@ def _check_digests(document: Document, tables: Mapping[str, object]) -> None:
 
 
 def _key(document: Document, name: str, table: object) -> KeyEntry | None:
-    path, before = ("keys", name), len(document.faults)
-    if not KEY_NAME.fullmatch(name):
-        # Not quoted: what stands in the wrong place may be a key.
-        document.fault(path, "keys", f"a name is not valid; {NAME_RULE}")
+    before = len(document.faults)
+    values = _ENTRIES.read(document, name, table)
+    if values is None or len(document.faults) > before:
         return None
-    where = f"keys.{name}"
-    if not isinstance(table, dict):
-        document.fault(path, where, f"not a table; write [{where}]")
-        return None
-    values: dict[str, Any] = {}
-    for member, value in table.items():
-        read = _MEMBERS.get(member)
-        if read is None:
-            document.fault((*path, member), where, _unknown(member, value))
-            continue
-        try:
-            values[member] = read(value)
-        except ValueError as error:
-            for problem in str(error).splitlines():
-                document.fault((*path, member), f"{where}.{member}", problem)
-    if "sha256" not in table:
-        document.fault(path, f"{where}.sha256", f"missing; {_HOW}")
-    return KeyEntry(name, **values) if len(document.faults) == before else None
+    return KeyEntry(name, **values)
 
 
-def _unknown(member: str, value: object) -> str:
-    near = get_close_matches(member, _MEMBERS, 1)
-    if near:
-        return f"a member is not known; did you mean {near[0]}?"
-    if isinstance(value, dict):
-        return 'a member is not known; a name with a dot needs quotes: [keys."name.name"]'
-    return f"a member is not known; give {', '.join(_MEMBERS)}"
-
-
-_HOW: Final = "give the 64 hexadecimal digits that autopilot keys new prints"
+_DIGEST: Final = "the 64 hexadecimal digits that autopilot keys new prints"
 
 
 def _sha256(value: object) -> str:
     # Not quoted: it may be the key itself.
     if not isinstance(value, str) or not _SHA256.fullmatch(value):
-        raise ValueError(f"not the SHA-256 of a key; {_HOW}")
+        raise ValueError(f"not the SHA-256 of a key; give {_DIGEST}")
     return value.lower()
 
 
@@ -216,15 +185,19 @@ def _expires(value: object) -> float:
     return moment.timestamp()
 
 
-_MEMBERS: Final[Mapping[str, Callable[[object], Any]]] = {
-    "sha256": _sha256,
-    "models": _names,
-    "routes": _names,
-    "requests_per_minute": _whole(MOST_PER_MINUTE, "requests"),
-    "concurrent_requests": _whole(_MOST_CONCURRENT, "requests"),
-    "tokens_per_day": _whole(_MOST_TOKENS, "tokens"),
-    "tokens_per_month": _whole(_MOST_TOKENS, "tokens"),
-    "dollars_per_day": _dollars,
-    "dollars_per_month": _dollars,
-    "expires": _expires,
-}
+_ENTRIES: Final = EntryTable(
+    "keys",
+    {
+        "sha256": _sha256,
+        "models": _names,
+        "routes": _names,
+        "requests_per_minute": _whole(MOST_PER_MINUTE, "requests"),
+        "concurrent_requests": _whole(_MOST_CONCURRENT, "requests"),
+        "tokens_per_day": _whole(_MOST_TOKENS, "tokens"),
+        "tokens_per_month": _whole(_MOST_TOKENS, "tokens"),
+        "dollars_per_day": _dollars,
+        "dollars_per_month": _dollars,
+        "expires": _expires,
+    },
+    {"sha256": _DIGEST},
+)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from autopilot.settings.files.document import Document, FileSetting, read_entries
-from autopilot.settings.files.keys import KEY_NAME, NAME_RULE
+from autopilot.settings.files.entries import check_name
 
 _KEY: Final = re.compile(r"[!-~]{8,512}")
 _MOST_KEYS: Final = 1000
@@ -58,9 +58,9 @@ def _keys(document: Document) -> tuple[PlatformKeyEntry, ...]:
     known: dict[str, str] = {}
     for name, key in table.items():
         path = ("keys", name)
-        if not KEY_NAME.fullmatch(name):
-            document.fault(path, "keys", f"a name is not valid; {NAME_RULE}")
-        elif not isinstance(key, str) or not _KEY.fullmatch(key):
+        if not check_name(document, path):
+            continue
+        if not isinstance(key, str) or not _KEY.fullmatch(key):
             document.fault(path, f"keys.{name}", "not a key; give 8 to 512 characters, no blanks")
         elif (before := known.setdefault(key, name)) != name:
             document.fault(path, f"keys.{name}", f"the same key as keys.{before}")
