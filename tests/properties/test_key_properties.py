@@ -19,6 +19,7 @@ _RULES = {
     "a": KeyRules("a", requests_per_minute=3, tokens_per_day=50, tokens_per_month=120),
     "b": KeyRules("b", concurrent_requests=2, picodollars_per_day=70),
 }
+_DEAREST = 30
 _START = 20_057 * 86_400 + 80_000.0  # on the last day but one of November 2024
 
 
@@ -57,7 +58,7 @@ class KeyMachine(RuleBasedStateMachine):
             most = _RULES[name].concurrent_requests
             assert most is None or self.running[name] <= most
 
-    @rule(name=st.sampled_from("ab"), tokens=st.integers(0, 30), cost=st.integers(0, 30))
+    @rule(name=st.sampled_from("ab"), tokens=st.integers(0, 30), cost=st.integers(0, _DEAREST))
     def end(self, name: str, tokens: int, cost: int) -> None:
         """A request in progress ends, and its usage is reported."""
         if not self.running[name]:
@@ -120,6 +121,8 @@ class KeyMachine(RuleBasedStateMachine):
         refused = self.budgets.refusal(_RULES["b"])
         if self.today["b", "dollars"] >= 70:
             assert refused is not None
+        # What is admitted with something left, and the other one in progress then, at most.
+        assert self.today["b", "dollars"] < 70 + 2 * _DEAREST
 
 
 TestKeys = KeyMachine.TestCase
