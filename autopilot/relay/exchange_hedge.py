@@ -17,6 +17,8 @@ from autopilot.relay.exchange_attempts import ExchangeAttempts
 from autopilot.relay.exchange_states import Input, State
 from autopilot.relay.hedge import Hedge, Rival
 from autopilot.relay.response_head import reply
+from autopilot.routing import retry_policy
+from autopilot.routing.retry_policy import RetryAction
 from autopilot.upstream.types import UpstreamCall
 
 if TYPE_CHECKING:
@@ -84,17 +86,21 @@ class ExchangeHedge(ExchangeAttempts, has_steps=False):
         rival = Rival(self, candidate, self._request.dialect, now, self._charge)
         hedge.begin(rival)
         self._attempts += 1
-        if paced is not None:
-            paced.sent()
-        lines = self._request.headers.upstream
+        self._send_rival(rival)
+        return self.state
+
+    def _send_rival(self, rival: Rival) -> None:
+        """Send the request for the second attempt."""
+        if self._paced is not None:
+            self._paced.sent()
+        lines, candidate, target = self._request.headers.upstream, rival.candidate, self._target
         if self._trace is not None:
             lines = field_lines(self._trace.inject(sent_up(self._request.headers.fields)))
         pieces = self._body.template.pieces(candidate.sent or candidate.model)
-        target = self._target
         call = UpstreamCall(target.request(self._request.query, lines, pieces), rival)
         rival.call = call
-        self._shared.pool.dispatch(target.origin, call, self._config.timeouts.connect)
-        return self.state
+        connect = self._config.timeouts.connect
+        self._shared.pool.dispatch(target.origin, call, connect, rival.repeated)
 
     def _overtake(self, now: float, rival: Rival) -> State:
         """Go on with the second attempt, which has content first."""
@@ -116,6 +122,7 @@ class ExchangeHedge(ExchangeAttempts, has_steps=False):
         allowance = inf if last else self._config.timeouts.failover_after
         candidate = rival.candidate
         attempt = self._attempt_type(self, candidate, last, rival.started, allowance)
+        attempt.replayed = rival.repeated
         self.attempt, self._model = attempt, candidate.model
         self._why = self._plan.why(candidate)
         if self._trace is not None:
@@ -142,6 +149,10 @@ class ExchangeHedge(ExchangeAttempts, has_steps=False):
         hedge, attempt = self._hedge, self._current
         if hedge is None or hedge.rival is not rival:
             return self.state
+        if self._may_repeat(rival, now):
+            rival.begin_again()
+            self._send_rival(rival)
+            return self.state
         if rival.response is not None:
             self._note_refusal(rival.response, rival.opening)
         hedge.drop_rival()
@@ -149,6 +160,26 @@ class ExchangeHedge(ExchangeAttempts, has_steps=False):
             return self.state
         attempt.last = True
         return self._wait_longer(attempt, now)
+
+    def _may_repeat(self, rival: Rival, now: float) -> bool:
+        """Return whether the second attempt's request is sent once more, on a new connection.
+
+        As for any attempt: its idle connection had most likely been closed before, which says
+        nothing of the model (RFC 9112 §9.3.1).
+        """
+        error, response, call = rival.error, rival.response, rival.call
+        if rival.repeated or now >= self._total_due:
+            return False
+        if error is not None:
+            return error.stale and self._may_call()
+        assert response is not None and call is not None
+        seen = reply(response, reused=call.reused)
+        decision = retry_policy.at_head(seen, self._config.policy, self._plan.mode)
+        return (
+            decision.action is RetryAction.REPEAT
+            and self._may_call()
+            and self._candidates.try_again(rival.candidate.model)
+        )
 
     def _note_refusal(self, head: ResponseHead, opening: bytes) -> None:
         """Tell governor and pool what the response to a second attempt says of its key.

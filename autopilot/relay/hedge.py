@@ -33,7 +33,8 @@ class Rival:
     """A second attempt, and the handler of its response until it has content or is lost.
 
     Only an event stream can win: anything else is left to the attempts of the exchange. What it
-    keeps until then is charged to the request. Times are clock times in seconds.
+    keeps until then is charged to the request. ``repeated``: the request has been sent once more,
+    on a new connection. Times are clock times in seconds.
     """
 
     __slots__ = (
@@ -46,6 +47,7 @@ class Rival:
         "candidate",
         "ended",
         "error",
+        "repeated",
         "response",
         "started",
     )
@@ -64,6 +66,7 @@ class Rival:
         self._policy = FirstContent(dialect)
         self.candidate = candidate
         self.started = started
+        self.repeated = False
         self.call: UpstreamCall | None = None
         self.response: ResponseHead | None = None
         self.ended = False
@@ -134,6 +137,12 @@ class Rival:
         call, self.call = self.call, None
         if call is not None:
             call.abort()
+
+    def begin_again(self) -> None:
+        """Forget all that has arrived, as the request is sent once more."""
+        self.abort()
+        self.repeated, self.ended = True, False
+        self.response = self.error = None
 
     def _hold(self, data: bytes) -> None:
         self._held.append(data)

@@ -8,6 +8,7 @@ from typing import Any
 from autopilot.http.dialect import COUNT_TOKENS, Dialect
 from autopilot.relay.bridge import COMMENT
 from autopilot.routing.commit import Commit
+from autopilot.routing.retry_policy import Policy
 from autopilot.state.edge_account import EdgeConfig
 from tests.unit.relay.fallbacks import NAMED, FallbackTestCase
 from tests.unit.relay.routers import ALIAS, EACH, Client, RouterTestCase
@@ -378,6 +379,87 @@ class RaceTests(HedgeTestCase):
                 self.assertEqual(self.record.hedged, "lost")
                 if self.record.outcome == "client_gone":
                     client.exchange = None
+
+
+class StaleTests(HedgeTestCase):
+    """A second attempt that meets an idle connection which the upstream has just closed."""
+
+    def raced(self, model: str = "a,b", **settings: Any) -> tuple[Client, Wire, Wire]:
+        """Race over two connections that have served other requests."""
+        self.hedges(**settings)
+        for _ in range(2):
+            self.ask("c", stream=False)
+        for wire in self.upstreams.wires:
+            wire.says(whole(200, b"{}", JSON))
+        self.records.clear()
+        self.clients.clear()
+        client = self.ask(model)
+        self.clock.advance(DUE + 0.01)
+        first, second = (
+            next(wire for wire in self.upstreams.wires if wire.models[-1:] == [each])
+            for each in "ab"
+        )
+        self.assertEqual(len(self.upstreams.wires), 2)
+        return client, first, second
+
+    def test_repeated(self) -> None:
+        """Its request is sent once more, on a new connection, and may win."""
+        for stale in (
+            lambda wire: wire.closes(),
+            lambda wire: wire.resets(),
+            lambda wire: wire.says(whole(408, b"", JSON)),
+        ):
+            for fails in (False, True):
+                client, first, second = self.raced()
+                stale(second)
+                self.assertEqual(self.upstreams.models.count("b"), 2)
+                if fails:
+                    first.says(whole(503, b"", JSON))
+                streams(self.wire, OTHER)
+                self.assertEqual((client.down.body, self.record.hedged), (OTHER, "won"))
+                self.assertEqual((self.record.attempts, self.record.model), (2, "b"))
+                self.assertNotIn("b", self.tables.breaker.breakers)
+
+    def test_after_the_first(self) -> None:
+        """When the first has failed before, the second is repeated in its place."""
+        client, first, second = self.raced()
+        first.says(whole(503, b"", JSON))
+        second.closes()
+        self.assertEqual(self.upstreams.models.count("b"), 2)
+        streams(self.wire, OTHER)
+        self.assertEqual(client.down.body, OTHER)
+
+    def test_once(self) -> None:
+        """A new connection that closes loses the race, or fails in the first one's place."""
+        client, first, second = self.raced()
+        second.closes()
+        self.wire.closes()
+        self.assertEqual(self.upstreams.models.count("b"), 2)
+        streams(first)
+        self.assertEqual((client.down.body, self.record.hedged), (ANSWER, "lost"))
+        client, first, second = self.raced()
+        second.closes()
+        first.says(whole(503, b"", JSON))
+        self.wire.closes()
+        self.assertEqual(self.upstreams.models.count("b"), 2)
+        self.assert_refused(client, 502, "upstream_connect_error")
+
+    def test_no_repetition(self) -> None:
+        """Not without a token, under a strict policy after 408, or on a connection that was new."""
+        _, _, second = self.raced(policy=Policy.STRICT)
+        second.says(whole(408, b"", JSON))
+        self.assertEqual(self.upstreams.models.count("b"), 1)
+        self.hedges()
+        self.hedged("a,b")
+        self.both[1].says(whole(408, b"", JSON))
+        self.assertEqual(self.models, ["a", "b"])
+        client, first, second = self.raced(edge=EdgeConfig(8.0, 8.0))
+        for _ in range(4):
+            self.ask("c", stream=False)
+        second.closes()
+        self.assertEqual(self.upstreams.models.count("b"), 1)
+        streams(first)
+        self.assertEqual(client.down.body, ANSWER)
 
 
 class WhenTests(HedgeTestCase):

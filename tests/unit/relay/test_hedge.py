@@ -71,6 +71,16 @@ class RivalTests(SynchronousTestCase):
         self.rival.end(b"")
         self.assertEqual(self.taken, [Input.RIVAL_LOST])
 
+    def test_again(self) -> None:
+        """Before its request is sent once more, what has arrived is forgotten."""
+        self.rival.broken(UpstreamError(FailureReason.CONNECTION_LOST, stale=True))
+        self.rival.begin_again()
+        self.assertIsNone(self.rival.arrived())
+        self.assertTrue(self.rival.repeated)
+        head = head_of()
+        self.rival.head(head, TOKEN)
+        self.assertEqual(self.rival.arrived(), (Input.HEAD, (head, TOKEN)))
+
     def test_charged(self) -> None:
         """What is kept is charged, and released once, though all may have been before."""
         for released in (False, True):
