@@ -295,7 +295,7 @@ class ExchangeAttempts(ExchangeBase, has_steps=False):
         if now >= self._total_due:
             return self._run_out(now)
         self._free_held(attempt)
-        again = self.attempt = Attempt(
+        again = self.attempt = self._attempt_type(
             self, attempt.candidate, attempt.last, attempt.started, attempt.allowance
         )
         again.replayed = True
