@@ -30,7 +30,8 @@ class BodyKind(Enum):
     UNLABELLED = "one of these; the first bytes tell which"
 
 
-_JSON = BodyKind.JSON  # a look-up through the enum would cost as much as a call
+# Looked up through the enum, these would cost as much as a call.
+_JSON, _STREAM = BodyKind.JSON, BodyKind.STREAM
 
 
 def body_kind(head: ResponseHead, stream: bool = False) -> BodyKind:
@@ -38,7 +39,7 @@ def body_kind(head: ResponseHead, stream: bool = False) -> BodyKind:
     if head.coded:
         return BodyKind.OPAQUE
     if head.content_type == EVENT_STREAM:
-        return BodyKind.STREAM
+        return _STREAM
     kind = head.content_type
     if kind == "application/json" or head.length == 0 or is_json(kind):
         return _JSON

@@ -49,6 +49,9 @@ _DECISIONS: Mapping[Meaning, CommitDecision] = {
     Meaning.GAVE_UP: CommitDecision.GAVE_UP,
 }
 """What the first event that is not empty decides; a whole plain answer is decided likewise."""
+# Read through their enums, these would cost each stream as much as a call.
+_HOLD, _COMMIT = CommitDecision.HOLD, CommitDecision.COMMIT
+_AT_CONTENT, _AT_COMPLETE, _STREAM = Commit.CONTENT, Commit.COMPLETE, BodyKind.STREAM
 
 
 class CommitPolicy(Protocol):
@@ -112,28 +115,24 @@ class FirstContent:
         """See `CommitPolicy`."""
         room, self._room = self._room, self._room - len(data)
         decision = self._judge(self._events.feed(data[:room]))
-        return (
-            CommitDecision.COMMIT
-            if decision is CommitDecision.HOLD and self._room < 0
-            else decision
-        )
+        return _COMMIT if decision is _HOLD and self._room < 0 else decision
 
     def end(self) -> CommitDecision:
         """See `CommitPolicy`."""
         decision = self._judge(self._events.close())
-        return CommitDecision.UNTERMINATED if decision is CommitDecision.HOLD else decision
+        return CommitDecision.UNTERMINATED if decision is _HOLD else decision
 
     def _judge(self, events: Iterable[Event]) -> CommitDecision:
         for event in events:
             self._seen += 1
             meant = read_event(event, self._dialect).meaning
             decision = _DECISIONS[meant]
-            if decision is not CommitDecision.HOLD:
-                self.answered = decision is CommitDecision.COMMIT and meant is not Meaning.OWN_ERROR
+            if decision is not _HOLD:
+                self.answered = decision is _COMMIT and meant is not Meaning.OWN_ERROR
                 return decision
             if self._seen >= MAX_HELD_EVENTS:
-                return CommitDecision.COMMIT
-        return CommitDecision.HOLD
+                return _COMMIT
+        return _HOLD
 
 
 class WholeStream:
@@ -236,12 +235,12 @@ def commit_policy(
     The last candidate commits at its first byte even under ``content``, since none could replace
     it; only ``complete`` still waits, as the client asked for an answer in full or none.
     """
-    if commit is Commit.COMPLETE:
-        if kind is BodyKind.STREAM:
+    if commit is _AT_COMPLETE:
+        if kind is _STREAM:
             return WholeStream(dialect, max_bytes, choices)
         return WholeBody(max_bytes, judged=kind is BodyKind.JSON)
-    if commit is Commit.CONTENT and not last:
-        if kind is BodyKind.STREAM:
+    if commit is _AT_CONTENT and not last:
+        if kind is _STREAM:
             return FirstContent(dialect)
         if kind is BodyKind.JSON:
             return WholeBody(MAX_HELD_PLAIN, judged=True)

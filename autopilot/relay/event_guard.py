@@ -52,6 +52,8 @@ _PROGRESS: Mapping[Meaning, Meaning] = {
     Meaning.OWN_ERROR: Meaning.OWN_ERROR,
 }
 _UNSETTLED = frozenset({Meaning.EMPTY, Meaning.CONTENT})
+# Read through their enum, these would cost each stream as much as a call.
+_EMPTY, _GIVEN_UP = Meaning.EMPTY, Meaning.GAVE_UP
 
 
 class EventGuard:
@@ -79,7 +81,7 @@ class EventGuard:
         self._looks = Looks()
         self._choices = choices
         self._finished: set[int] = set()
-        self.meaning = Meaning.CONTENT if said else Meaning.EMPTY
+        self.meaning = Meaning.CONTENT if said else _EMPTY
         self.ended = self.done = self.single = False
         self.fault: str | None = None
         # The current event as far as it has arrived, of which the last `_held` bytes are held back.
@@ -226,7 +228,7 @@ class EventGuard:
         passed = data if relayed == known and free == len(text) else bytes(text[relayed:free])
         self._held = len(text) - free
         self._keep(text, at)
-        self._quick = not text and self.meaning is not Meaning.EMPTY
+        self._quick = not text and self.meaning is not _EMPTY
         return passed
 
     def _pass(self, data: bytes, values: list[bytes]) -> bytes:
@@ -238,13 +240,13 @@ class EventGuard:
                 self._event += data
                 return self._stop(at, 0, stop if self.done else at)
             at = stop
-        self._quick = self.meaning is not Meaning.EMPTY
+        self._quick = self.meaning is not _EMPTY
         return data
 
     def _next_sign(self, text: bytearray, start: int) -> int:
         """Return the offset of the next byte for which its event must be read; the end if none."""
         # Until part of an answer has been relayed, and by the strict guard, each event is read.
-        if self.meaning is Meaning.EMPTY or (self._strict and self._looks.left >= 1):
+        if self.meaning is _EMPTY or (self._strict and self._looks.left >= 1):
             found = _DATA.search(text, start)
             return len(text) if found is None else found.start()
         places = self._mark_at
@@ -269,7 +271,7 @@ class EventGuard:
 
     def _settle(self) -> None:
         """Take the stream for an answer; each event would have to be read until part of one."""
-        if self.meaning is Meaning.EMPTY:
+        if self.meaning is _EMPTY:
             self.meaning = Meaning.CONTENT
 
     def _keep(self, text: bytearray, at: int) -> None:
@@ -312,11 +314,7 @@ class EventGuard:
             self.ended = self.done = True
         elif self._long is not None or len(block) > MAX_EVENT:
             self._note(read_long(self._long or block[:_HEAD], self._dialect))
-        elif (
-            self.meaning is not Meaning.EMPTY
-            and not self._strict
-            and self._sign.search(block) is None
-        ):
+        elif self.meaning is not _EMPTY and not self._strict and self._sign.search(block) is None:
             pass
         elif usual is not None and self._looks.left >= 1:
             self._looks.left -= 1 + len(block) / BYTES_PER_LOOK  # as `_look`, without its call
@@ -339,14 +337,14 @@ class EventGuard:
         if text.endswith(b"}\n", at) and self._look(len(text) - at):
             for event in Events(MAX_EVENT).feed(bytes(text[at:]) + b"\n"):
                 reading = read_event(event, self._dialect)
-                if reading.meaning is Meaning.GAVE_UP:
+                if reading.meaning is _GIVEN_UP:
                     self._fault_at = event.start
                     self._note(reading)
         return self.fault is not None
 
     def _note(self, reading: Reading) -> None:
         meaning = reading.meaning
-        if meaning is Meaning.GAVE_UP:
+        if meaning is _GIVEN_UP:
             self.fault = GAVE_UP
             self.ended = True
             self._finished.clear()

@@ -57,7 +57,8 @@ _REASONS = {
     CommitDecision.EMPTY: FailureReason.EMPTY,
 }
 # Read through their enums, these would cost each request as much as a call.
-_JSON, _CONTENT = BodyKind.JSON, Meaning.CONTENT
+_JSON, _UNLABELLED, _CONTENT = BodyKind.JSON, BodyKind.UNLABELLED, Meaning.CONTENT
+_COMMIT = CommitDecision.COMMIT
 _AT_CONTENT, _AT_COMPLETE = Commit.CONTENT, Commit.COMPLETE
 
 
@@ -86,7 +87,7 @@ class Exchange(ExchangeEnds):
                     commit = self._commit_at
                     if commit is _AT_COMPLETE or (commit is _AT_CONTENT and not attempt.last):
                         judged = decide_plain(meant)
-                        if judged is not CommitDecision.COMMIT:
+                        if judged is not _COMMIT:
                             attempt.ended = True
                             if body:
                                 attempt.hold(body)
@@ -394,7 +395,7 @@ class Exchange(ExchangeEnds):
             attempt.pauses.add(now - attempt.heard_at)
         attempt.held.append(data)
         attempt.heard_at = now
-        if attempt.kind is BodyKind.UNLABELLED:
+        if attempt.kind is _UNLABELLED:
             data = b"".join(attempt.held)
             kind = opening_kind(data)
             if kind is None:
@@ -414,7 +415,7 @@ class Exchange(ExchangeEnds):
             attempt.pause_allowance = self._config.timeouts.failover_after
             if self._hedge is not None:
                 self._end_race(attempt, self._hedge)
-        if decision is CommitDecision.COMMIT:
+        if decision is _COMMIT:
             return self._commit(attempt, now)
         if decision is CommitDecision.HOLD:
             self._charge_held(attempt, size)
@@ -448,7 +449,7 @@ class Exchange(ExchangeEnds):
         if decision is CommitDecision.HOLD:
             self._arm(attempt)
             return State.HOLDING
-        if decision is CommitDecision.COMMIT:
+        if decision is _COMMIT:
             return self._commit(attempt, now)
         was_last = attempt.last
         last = was_last if self._paced is None else self._is_last(attempt)

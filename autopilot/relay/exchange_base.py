@@ -24,6 +24,7 @@ from autopilot.state.tables import GivenUp
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from autopilot.http.dialect import Dialect
     from autopilot.relay.bridge import BridgedResponse
     from autopilot.relay.collaborators import Collaborators
     from autopilot.relay.config import RelayConfig
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from autopilot.relay.trace import Trace
     from autopilot.relay.usage_filter import UsageFilter
     from autopilot.request.parse import ParsedRequest
+    from autopilot.routing.commit import Commit
     from autopilot.routing.plan import Plan
     from autopilot.routing.snapshot import Snapshot
     from autopilot.routing.why import Affinity, AffinityWhy, Why
@@ -64,7 +66,6 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         "_charge",
         "_code",
         "_commit_at",
-        "_commit_terms",
         "_concluded",
         "_config",
         "_displaced",
@@ -157,8 +158,6 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         self._given_up: tuple[GivenUp, ...] = ()
         self._timer = response.timer(self.expired)
         self._expiring = _TOTAL
-        choices = body.choices if body.fields.n or body.fields.prompt else 1
-        self._commit_terms = parsed.commit, request.dialect, config.commit_max_bytes, choices
         self._responded = self._concluded = False
 
     # -- the end
@@ -408,6 +407,16 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
     def _client(self) -> Client:
         """Return the hash of the client; under a direct name it is needed only here."""
         return self._shared.client(self._request) if self._key is None else self._key[0]
+
+    @property
+    def _commit_terms(self) -> tuple[Commit, Dialect, int, int]:
+        """What a commit policy depends on; most plain answers need none.
+
+        The last is how many answers the request asks for, which its body says until commit.
+        """
+        body = self._body
+        choices = body.choices if body.fields.n or body.fields.prompt else 1
+        return self._commit_at, self._request.dialect, self._config.commit_max_bytes, choices
 
     # -- objects that exist in certain states
 

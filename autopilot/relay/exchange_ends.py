@@ -52,7 +52,8 @@ if TYPE_CHECKING:
 
 # Read through their enums, these would cost each request as much as a call.
 _COMPLETED = Outcome.COMPLETED
-_JSON, _CONTENT = BodyKind.JSON, Meaning.CONTENT
+_JSON, _STREAM, _CONTENT = BodyKind.JSON, BodyKind.STREAM, Meaning.CONTENT
+_STREAMING, _STREAM_OVER, _OFF = State.STREAMING, Input.STREAM_OVER, GuardLevel.OFF
 
 
 class ExchangeEnds(ExchangeHedge, has_steps=False):
@@ -70,7 +71,7 @@ class ExchangeEnds(ExchangeHedge, has_steps=False):
         policy = attempt.commit_policy
         if policy is not None and not policy.answered and self._streams:
             attempt.first_content = now - attempt.started
-        is_stream, bridge = attempt.kind is BodyKind.STREAM, self._bridge
+        is_stream, bridge = attempt.kind is _STREAM, self._bridge
         if bridge is not None and bridge.begun and not is_stream:
             # The rest could not be relayed within a stream, so it is not awaited.
             return self._commit_whole(attempt, head, attempt.release_held(), now, _CONTENT)
@@ -81,7 +82,7 @@ class ExchangeEnds(ExchangeHedge, has_steps=False):
                 meant = judge_document(held) if judged is None else judged
             return self._commit_whole(attempt, head, held, now, meant)
         guard = self._config.guard
-        guarded = is_stream and guard is not GuardLevel.OFF
+        guarded = is_stream and guard is not _OFF
         filtered = is_stream and self._body.template.asks_usage
         committed = self._committed_head(attempt, head, now, rechunk=guarded or filtered)
         tables = self._shared.tables
@@ -92,6 +93,7 @@ class ExchangeEnds(ExchangeHedge, has_steps=False):
             response = KeyMask(response, self._owner_of(attempt).secret)
         if filtered:
             response = self._filter = UsageFilter(response)
+        choices = self._commit_terms[-1]
         # Nothing is sent up after commit, so the body must not be held while the answer streams,
         # nor must what the policy has seen of the answer (contract §7).
         self._body, attempt.commit_policy = NO_BODY, None
@@ -108,7 +110,7 @@ class ExchangeEnds(ExchangeHedge, has_steps=False):
                 guard,
                 is_stream=is_stream,
                 dialect=self._request.dialect,
-                choices=self._commit_terms[-1],
+                choices=choices,
                 said=policy is not None and policy.answered,
                 is_json=attempt.kind is _JSON,
             ),
@@ -118,14 +120,14 @@ class ExchangeEnds(ExchangeHedge, has_steps=False):
             needs_terminator=self._needs_terminator,
             proof=tables.breaker.period,
             proven=self._note_proof,
-            over=partial(self.take, Input.STREAM_OVER, None),
+            over=partial(self.take, _STREAM_OVER, None),
         )
         self._stream.begin(attempt.call, committed, attempt.release_held(), now)
         if attempt.ended:
             self._stream.end(b"")
         elif attempt.error is not None:
             self._stream.broken(attempt.error)
-        return State.STREAMING
+        return _STREAMING
 
     def _commit_whole(  # noqa: C901  a call costs every plain answer
         self,
@@ -311,15 +313,15 @@ class ExchangeEnds(ExchangeHedge, has_steps=False):
 
     def _stream_expired(self, now: float) -> State:
         self._committed.expired()
-        return State.STREAMING
+        return _STREAMING
 
     def _stream_client_gone(self, now: float) -> State:
         self._committed.client_gone()
-        return State.STREAMING
+        return _STREAMING
 
     def _stream_shut_down(self, now: float) -> State:
         self._committed.shut_down()
-        return State.STREAMING
+        return _STREAMING
 
     def _conclude_stream(self, now: float, outcome: Outcome) -> State:
         stream, attempt = self._stream, self.attempt
