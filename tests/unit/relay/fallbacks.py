@@ -12,13 +12,16 @@ from autopilot.routing.plan import Rules
 from autopilot.routing.routes import Route
 from autopilot.upstream.backend import Backend
 from autopilot.upstream.pool import Origin
-from tests.unit.relay.routers import ALIAS, PSEUDONYM, RouterTestCase
+from tests.unit.relay.routers import ALIAS, PSEUDONYM, Client, RouterTestCase
 from tests.unit.relay.upstreams import JSON, Wire, whole
 
 KEY = "other-canary"
 LAST, NAMED = "@last/big/one", "@named/m"
 ANSWER = b'{"choices":[{"message":{"content":"x"},"finish_reason":"stop"}]}'
 EDGE_PAGE = b"<html><center>nginx</center></html>"
+PLATFORM = "llm.test"
+BACKEND, SELECTED = b"x-chutes-autopilot-backend", b"x-chutes-autopilot-selected"
+TO_LAST, TO_NAMED = ("last.test", "big/one"), ("named.test", "m")
 
 
 class FallbackTestCase(RouterTestCase):
@@ -86,3 +89,9 @@ def requests_of(wire: Wire) -> list[bytes]:
 def host_of(request: bytes) -> str:
     """Return the host of a request."""
     return request.partition(b"Host: ")[2].partition(b"\r\n")[0].decode()
+
+
+def fields_of(client: Client) -> dict[bytes, bytes]:
+    """Return the fields of a committed response by their names."""
+    assert client.down.head is not None
+    return {name.lower(): value for name, value in client.down.head.fields}
