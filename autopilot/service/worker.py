@@ -24,7 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     import_module(arguments[0]).install()
     from twisted.internet import reactor
 
-    from autopilot.service.worker_service import Worker
+    from autopilot.service.worker_lifecycle import Worker
 
     return Worker(reactor).run()
 

@@ -12,13 +12,13 @@ from autopilot import AutopilotService, Settings
 from autopilot.attestation import asked_instances, grace, instance_answers, private_wire
 from autopilot.cli import entry, health
 from autopilot.process import reactor
-from autopilot.service import parent, worker, worker_service
+from autopilot.service import parent, worker, worker_lifecycle
 from autopilot.state.sharing import store
 from autopilot.tap import makeService
 
 USED = (twistd, _twistd_unix, reactor, entry, health, makeService)
 PRIVATE = (asked_instances, grace, instance_answers, private_wire)
-WORKERS = (parent, worker, worker_service, store)
+WORKERS = (parent, worker, worker_lifecycle, store)
 AutopilotService(Settings(private="always"))
 files = {getattr(module, "__file__", None) or "" for module in tuple(sys.modules.values())}
 print("\n".join(sorted(file for file in files if file.endswith(".py"))))

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import socket
-import sys
 from array import array
 from dataclasses import replace
-from io import StringIO
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.testing import MemoryReactorClock, StringTransport
-from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.attestation import private_wire
 from autopilot.attestation.private_wire import Found
@@ -20,8 +16,7 @@ from autopilot.feeds.shared_snapshot import head_of, pieces
 from autopilot.observability.worker_report import decode_report
 from autopilot.process.board import Board
 from autopilot.service.assignment import Assignment
-from autopilot.service.frames import Frames, Kind
-from autopilot.service.worker_service import CANNOT_START, Worker, WorkerService
+from autopilot.service.worker_service import WorkerService
 from autopilot.settings import NO_PORT
 from autopilot.state.events import Stuck, encode
 from autopilot.web.shared_rendering import FRESHNESS
@@ -299,40 +294,3 @@ class WorkerServiceTests(ServiceTestCase):
         self.stop()
         (event,) = (each for each in self.log if "drains" in str(each.get("log_format")))
         self.assertEqual((event["number"], event["active"]), (3, 1))
-
-
-class WorkerTests(SynchronousTestCase):
-    """A worker's process that cannot begin; tests/process/workers runs those that can."""
-
-    def setUp(self) -> None:
-        """Make the process, without descriptors."""
-        self.reactor = MemoryReactorClock()
-        self.worker = Worker(self.reactor)
-        self.heard = StringIO()
-        self.patch(sys, "stderr", self.heard)
-
-    def receive(self, payload: bytes) -> None:
-        """Receive an assignment."""
-        frames = Frames()
-        transport = StringTransport()
-        frames.makeConnection(transport)
-        frames.send(Kind.SETTINGS, payload)
-        self.worker._frames.dataReceived(transport.value())
-
-    def test_other_version(self) -> None:
-        """A worker of another version says what to do in one line, and ends with a status."""
-        self.receive(b"99.0\nanything")
-        self.reactor.advance(0)
-        self.assertEqual(self.worker._status, CANNOT_START)
-        self.assertRegex(
-            self.heard.getvalue(),
-            r"\Aautopilot: The installed version is .*, but that of the running router is 99\.0:"
-            r" restart the router, not only its workers\n\Z",
-        )
-
-    def test_parent_dies_first(self) -> None:
-        """One whose parent is gone before it has begun ends, with nothing to say."""
-        self.reactor.running = True
-        self.worker._frames.connectionLost()
-        self.assertFalse(self.reactor.running)
-        self.assertEqual((self.worker._status, self.heard.getvalue()), (0, ""))
