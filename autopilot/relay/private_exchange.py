@@ -20,7 +20,7 @@ from autopilot.http.error_bodies import INTERNAL
 from autopilot.observability.private_counts import private_outcome
 from autopilot.relay.attempt import Attempt
 from autopilot.relay.attempt_deadlines import Expiry
-from autopilot.relay.errors import BY_REASON
+from autopilot.relay.errors import ACCOUNT_REFUSED, BY_REASON
 from autopilot.relay.exchange import Exchange
 from autopilot.relay.exchange_states import PRIVATE_TRANSITIONS, State
 from autopilot.relay.private_attempt import PrivateAttempt
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from autopilot.state.affinity import AffinityKey
     from autopilot.upstream.types import UpstreamError
 
+_OF_ACCOUNTS: Final = frozenset({401, 402})
 _READ: Final = RetryDecision(RetryAction.READ)
 _SHOWN: Final = 8
 """Characters of an instance's id in records."""
@@ -175,6 +176,8 @@ class PrivateExchange(Exchange, table=PRIVATE_TRANSITIONS):
             if lease is not None and error.status is not None:
                 # Not this request, but the pool has to know.
                 lease.refused(Reply(error.status, "application/json"), b"", switches=False)
+                if error.status in _OF_ACCOUNTS:  # not the client's
+                    return self._refuse(ACCOUNT_REFUSED, now)
             return self._refuse(unauthorized(error.status), now)
         self._causes.add(error)
         reason = attempt.cause or reason_of(error)

@@ -488,8 +488,12 @@ class LentKeyTests(PrivateRouterTestCase):
         pool = self.proxy.key_pool = KeyPool(keys, self.clock.seconds, lambda: WALL_TIME)
         for status, resting in ((403, 0), (402, 1), (401, 2)):
             self.finds(UnavailableError(Cause.UNAUTHORIZED, status=status))
-            self.ask("a", stream=False)
+            client = self.ask("a", stream=False)
             self.assertEqual(len(pool.resting()), resting)
+            if resting:  # what the platform says of the operator's account is not for clients
+                self.assert_refused(client, 502, "account_refused")
+            else:
+                self.assert_refused(client, 403, "private_unauthorized")
 
 
 class PathTests(PrivateRouterTestCase):
