@@ -161,8 +161,8 @@ def _length(version: bytes, named: Named) -> int | RouterError | None:
     therefore rejected (RFC 9112 §6.1 and §6.3).
     """
     lengths = named.get(b"content-length", ())
-    codings = named.get(b"transfer-encoding", ())
-    if codings:
+    if b"transfer-encoding" in named:
+        codings = named[b"transfer-encoding"]
         if lengths or version != b"HTTP/1.1" or len(codings) > 1:
             return _bad("its framing is ambiguous")
         if codings[0].strip().lower() != b"chunked":

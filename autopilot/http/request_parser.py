@@ -355,8 +355,10 @@ class RequestParser:
             self._version == _HTTP_1_1 and self._parser.should_keep_alive() and not self._last
         )
         # The parser that replaced another in `_decline_upgrade` has not seen the Connection fields.
-        for value in self._headers.named.get(b"connection", ()):
-            persistent = persistent and b"close" not in value.lower()
+        named = self._headers.named
+        if b"connection" in named:
+            for value in named[b"connection"]:
+                persistent = persistent and b"close" not in value.lower()
         self.arrived.append(
             ArrivedRequest(
                 self._method,

@@ -137,7 +137,7 @@ class Proxy:
         self.clock = clock
         self._seconds = clock.seconds
         self._origins = origins
-        self._targets: dict[tuple[Dialect, bytes], RequestTarget] = {}
+        self._targets: dict[Dialect, dict[bytes, RequestTarget]] = {each: {} for each in Dialect}
         self._config = config
         self._hashes = hashes = RequestHashes(hash_key, config.trust)
         self._feeds = feeds
@@ -229,7 +229,7 @@ class Proxy:
                     else self._config_of(planned.parsed.selector),
                     request,
                     response,
-                    self._targets.get((request.dialect, request.path))
+                    self._targets[request.dialect].get(request.path)
                     or self._make_target(request.dialect, request.path),
                     planned.parsed,
                     planned.plan,
@@ -298,7 +298,7 @@ class Proxy:
     def _make_target(self, dialect: Dialect, path: bytes) -> RequestTarget:
         """Return the target of a dialect and path, made at their first request."""
         target = RequestTarget.of(self._origins[dialect], path, self.pseudonym)
-        self._targets[dialect, path] = target
+        self._targets[dialect][path] = target
         return target
 
     def _trace(

@@ -57,6 +57,7 @@ class _Typed(msgspec.Struct, gc=False):
     type: Raw = Raw()
 
 
+_encode = msgspec.json.encode
 _text = msgspec.json.Decoder(str)
 _typed = msgspec.json.Decoder(_Typed)
 
@@ -79,8 +80,10 @@ class BodyTemplate(msgspec.Struct, frozen=True, gc=False):
 
     def pieces(self, model: str) -> Sequence[bytes | memoryview]:
         """Return the parts of the body for ``model``: views of large ones, which a join copies."""
-        whole = self.whole if len(self.whole) < LARGE else memoryview(self.whole)
-        return whole[: self.start], msgspec.json.encode(model), whole[self.end :]
+        whole: bytes | memoryview = self.whole
+        if len(whole) >= LARGE:
+            whole = memoryview(whole)
+        return whole[: self.start], _encode(model), whole[self.end :]
 
     def naming(self, model: str) -> bytes:
         """Return the body for ``model``."""
