@@ -28,18 +28,15 @@ if TYPE_CHECKING:
     from autopilot.relay.bridge import BridgedResponse
     from autopilot.relay.collaborators import Collaborators
     from autopilot.relay.config import RelayConfig
-    from autopilot.relay.downstream import ClientRequest, Downstream
+    from autopilot.relay.downstream import Downstream
     from autopilot.relay.hedge import Hedge
     from autopilot.relay.pacing import PacedCalls
+    from autopilot.relay.planned_request import PlannedRequest
     from autopilot.relay.stream import Stream
     from autopilot.relay.trace import Trace
     from autopilot.relay.usage_filter import UsageFilter
-    from autopilot.request.parse import ParsedRequest
     from autopilot.routing.commit import Commit
-    from autopilot.routing.plan import Plan
-    from autopilot.routing.snapshot import Snapshot
     from autopilot.routing.why import Affinity, AffinityWhy, Why
-    from autopilot.state.affinity import AffinityKey
     from autopilot.state.circuit_breaker import Client
     from autopilot.state.key_use import KeyUse
     from autopilot.upstream.target import RequestTarget
@@ -108,19 +105,14 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         self,
         shared: Collaborators,
         config: RelayConfig,
-        request: ClientRequest,
+        planned: PlannedRequest,
         response: Downstream,
         target: RequestTarget,
-        parsed: ParsedRequest,
-        plan: Plan,
-        key: AffinityKey | None,
-        remembered: str | None,
-        displaced: AffinityWhy | None,
-        snapshot: Snapshot,
         trace: Trace | None,
-        started: float,
     ) -> None:
         ExchangeMachine.__init__(self, shared.seconds)  # without the object that `super` creates
+        # It is not kept itself: the body, which is part of it, is freed at commit.
+        request, parsed, plan = planned.request, planned.parsed, planned.plan
         self._shared = shared
         self._config = config
         self._request = request
@@ -131,14 +123,14 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         self._streams = body.stream
         self._charge = request.charge
         self._plan = plan
-        self._key = key
-        self._remembered = remembered
-        self._displaced = displaced
+        self._key = planned.key
+        self._remembered = planned.remembered
+        self._displaced = planned.displaced
         self._affinity: Affinity | None = None
         self._affinity_why: AffinityWhy | None = None
-        self._snapshot = snapshot
+        self._snapshot = planned.snapshot
         self._trace = trace
-        self._started = started
+        self._started = started = planned.started
         self._total_due = started + config.timeouts.total
         self._candidates = CandidateQueue(plan.candidates, config.max_attempts, plan.resort)
         self._attempts = 0

@@ -92,7 +92,8 @@ class Planner:
                 if remembered is None or remembered == plan.candidates[0].model
                 else displaced(plan, state)
             )
-            return PlannedRequest(parsed, plan, key, None if why is GONE else remembered, why)
+            remembered = None if why is GONE else remembered
+            return PlannedRequest(request, snapshot, now, parsed, plan, key, remembered, why)
         return self._without_plan(plan, parsed)
 
     def _without_plan(self, error: RouterError, parsed: ParsedRequest) -> RefusedRequest:

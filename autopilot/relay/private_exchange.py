@@ -54,10 +54,15 @@ if TYPE_CHECKING:
     from autopilot.attestation.private_instances import Attested
     from autopilot.http.response_parser import ResponseHead
     from autopilot.observability.records import Outcome
-    from autopilot.relay.downstream import CommittedHead
+    from autopilot.relay.collaborators import Collaborators
+    from autopilot.relay.config import RelayConfig
+    from autopilot.relay.downstream import CommittedHead, Downstream
+    from autopilot.relay.planned_request import PlannedRequest
     from autopilot.relay.private_attempt import Sealed
     from autopilot.relay.private_path import PrivatePath
+    from autopilot.relay.trace import Trace
     from autopilot.state.affinity import AffinityKey
+    from autopilot.upstream.target import RequestTarget
     from autopilot.upstream.types import UpstreamError
 
 _OF_ACCOUNTS: Final = frozenset({401, 402})
@@ -84,8 +89,17 @@ class PrivateExchange(Exchange, table=PRIVATE_TRANSITIONS):
     _needs_terminator = True
     _attempt_type: ClassVar[type[Attempt]] = PrivateAttempt
 
-    def __init__(self, path: PrivatePath, *exchange: Any) -> None:
-        super().__init__(*exchange)
+    def __init__(
+        self,
+        path: PrivatePath,
+        shared: Collaborators,
+        config: RelayConfig,
+        planned: PlannedRequest,
+        response: Downstream,
+        target: RequestTarget,
+        trace: Trace | None,
+    ) -> None:
+        super().__init__(shared, config, planned, response, target, trace)
         self._path = path
         self._sent = 0
         self._avoided: set[str] = set()

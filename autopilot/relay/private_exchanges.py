@@ -12,16 +12,13 @@ from autopilot.routing.private_standing import NOTHING_KNOWN, PrivateStanding
 if TYPE_CHECKING:
     from autopilot.relay.collaborators import Collaborators
     from autopilot.relay.config import RelayConfig
-    from autopilot.relay.downstream import ClientRequest, Downstream
+    from autopilot.relay.downstream import Downstream
     from autopilot.relay.exchange import Exchange
+    from autopilot.relay.planned_request import PlannedRequest
     from autopilot.relay.private_path import PrivatePath
     from autopilot.relay.trace import Trace
-    from autopilot.request.parse import ParsedRequest
     from autopilot.routing.catalog import Catalog
-    from autopilot.routing.plan import Plan
     from autopilot.routing.snapshot import Snapshot
-    from autopilot.routing.why import AffinityWhy
-    from autopilot.state.affinity import AffinityKey
 
 
 class PrivateExchanges:
@@ -46,35 +43,13 @@ class PrivateExchanges:
         self,
         shared: Collaborators,
         config: RelayConfig,
-        request: ClientRequest,
+        planned: PlannedRequest,
         response: Downstream,
-        parsed: ParsedRequest,
-        plan: Plan,
-        key: AffinityKey | None,
-        remembered: str | None,
-        displaced: AffinityWhy | None,
-        snapshot: Snapshot,
         trace: Trace | None,
-        started: float,
     ) -> Exchange:
         """Return the exchange of a private request, whose one target is that of sealed calls."""
-        target = structs.replace(self._path.target, path=request.path.decode("ascii"))
-        return PrivateExchange(
-            self._path,
-            shared,
-            config,
-            request,
-            response,
-            target,
-            parsed,
-            plan,
-            key,
-            remembered,
-            displaced,
-            snapshot,
-            trace,
-            started,
-        )
+        target = structs.replace(self._path.target, path=planned.request.path.decode("ascii"))
+        return PrivateExchange(self._path, shared, config, planned, response, target, trace)
 
 
 def _models(chutes: frozenset[str], catalog: Catalog) -> frozenset[str]:

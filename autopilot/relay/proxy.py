@@ -30,13 +30,11 @@ from autopilot.relay.planner import Planner
 from autopilot.relay.refused_request import RefusedRequest, refuse
 from autopilot.relay.request_hashes import RequestHashes
 from autopilot.relay.response_head import DateField
-from autopilot.request.parse import ParsedRequest
 from autopilot.routing.eligible import RETRY_AFTER
 from autopilot.routing.identity import is_trusted
 from autopilot.routing.private_standing import NOTHING_KNOWN, PrivateStanding
 from autopilot.routing.selector import ROUTE, Selector
 from autopilot.routing.snapshot import Snapshot
-from autopilot.routing.why import AffinityWhy
 from autopilot.state.hedging import HedgeBudget
 from autopilot.state.tables import StateTables
 from autopilot.upstream.target import RequestTarget
@@ -48,8 +46,6 @@ if TYPE_CHECKING:
     from autopilot.relay.config import RelayConfig
     from autopilot.relay.downstream import ClientRequest, Downstream
     from autopilot.relay.trace import Trace, Tracer
-    from autopilot.routing.plan import Plan
-    from autopilot.state.affinity import AffinityKey
     from autopilot.state.edge_limit import EdgeGovernor
     from autopilot.state.own_keys import OwnKeys
     from autopilot.upstream.key_pool import KeyPool
@@ -83,16 +79,9 @@ class PrivateExchanges(Protocol):
         self,
         shared: Collaborators,
         config: RelayConfig,
-        request: ClientRequest,
+        planned: PlannedRequest,
         response: Downstream,
-        parsed: ParsedRequest,
-        plan: Plan,
-        key: AffinityKey | None,
-        remembered: str | None,
-        displaced: AffinityWhy | None,
-        snapshot: Snapshot,
         trace: Trace | None,
-        started: float,
     ) -> Exchange:
         """Return the exchange of a private request."""
 
@@ -220,25 +209,18 @@ class Proxy:
             exchange = (
                 planned
                 if type(planned) is RefusedRequest
-                else self._private_exchange(request, response, planned, snapshot, trace, now)
+                else self._private_exchange(planned, response, trace)
                 if planned.parsed.private
                 else Exchange(
                     self._counting if request.path == COUNT_TOKENS else self._shared,
                     self._config
                     if planned.plan.mode is not ROUTE
                     else self._config_of(planned.parsed.selector),
-                    request,
+                    planned,
                     response,
                     self._targets[request.dialect].get(request.path)
                     or self._make_target(request.dialect, request.path),
-                    planned.parsed,
-                    planned.plan,
-                    planned.key,
-                    planned.remembered,
-                    planned.displaced,
-                    snapshot,
                     trace,
-                    now,
                 )
             )
         except Exception:  # noqa: BLE001  a bug; nothing was awaited, so nothing was cancelled
@@ -252,32 +234,14 @@ class Proxy:
         return exchange
 
     def _private_exchange(
-        self,
-        request: ClientRequest,
-        response: Downstream,
-        planned: PlannedRequest,
-        snapshot: Snapshot,
-        trace: Trace | None,
-        now: float,
+        self, planned: PlannedRequest, response: Downstream, trace: Trace | None
     ) -> Exchange | RefusedRequest:
         """Return an exchange that has no plain target, or an error: never a plain exchange."""
         parsed, plan = planned.parsed, planned.plan
         if self._private is None:
             return RefusedRequest(NO_PRIVATE_MODE, parsed.selector.mode, parsed.body.stream)
-        return self._private.exchange(
-            self._shared,
-            self._config if plan.mode is not ROUTE else self._config_of(parsed.selector),
-            request,
-            response,
-            parsed,
-            plan,
-            planned.key,
-            planned.remembered,
-            planned.displaced,
-            snapshot,
-            trace,
-            now,
-        )
+        config = self._config if plan.mode is not ROUTE else self._config_of(parsed.selector)
+        return self._private.exchange(self._shared, config, planned, response, trace)
 
     def shut_down(self) -> None:
         """End every active exchange."""
