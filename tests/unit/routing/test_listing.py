@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Literal
 
@@ -11,6 +12,7 @@ from autopilot.routing.candidate import candidates_of
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.eligible import NO_CANDIDATES_ERROR
 from autopilot.routing.exclusions import dropped
+from autopilot.routing.fallbacks import Fallbacks
 from autopilot.routing.listing import Cause, Dropped
 from autopilot.routing.plan import Plan, RoutingState, Rules, plan
 from autopilot.routing.pricing import MaxPrice, Prices
@@ -378,6 +380,14 @@ class ListTests(RoutesTestCase):
         self.assertEqual(self.models("gone,r"), ["gone"])
         self.assertEqual(self.dropped("nope,r"), ())
         self.check_refused(self.plan("auto,r"), "unknown_model", "'auto'")
+
+    def test_unknown_models_of_other_services(self) -> None:
+        """Nor is a name with their mark sent anywhere, even where unknown names are."""
+        self.rules(Route("r", ("acme/B",)), unknown="forward")
+        self.set = replace(self.set, fallbacks=Fallbacks.of((("x", ("m",), None),)))
+        self.assertEqual(self.models("r,@x/m"), ["acme/B", "@x/m"])
+        self.check_refused(self.plan("r,@x/z"), "unknown_model", "'@x/z'")
+        self.assertEqual(self.dropped("r,@x/z"), (Dropped("@x/z", Cause.UNKNOWN),))
 
     def test_suggestions(self) -> None:
         """Routes are among the names that an unknown one may have meant."""
