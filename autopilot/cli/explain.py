@@ -39,7 +39,8 @@ from autopilot.http.headers import Named, by_name
 from autopilot.request.parse import parse_request
 from autopilot.routing.catalog import EMPTY
 from autopilot.routing.names import catalog_name
-from autopilot.routing.plan import Plan, RoutingState
+from autopilot.routing.plan import Plan
+from autopilot.routing.routing_state import RoutingState
 from autopilot.settings import Settings
 
 NAME = "explain"

@@ -19,10 +19,11 @@ from autopilot.routing.candidate import Candidate
 from autopilot.routing.commit import Commit
 from autopilot.routing.exclusions import dropped
 from autopilot.routing.listing import Dropped
-from autopilot.routing.plan import Plan, RoutingState, displaced
+from autopilot.routing.plan import Plan, displaced
 from autopilot.routing.requirements import Needs
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.routes import Route
+from autopilot.routing.routing_state import RoutingState
 from autopilot.routing.selector import DIRECT, ROUTE
 from autopilot.routing.why import GONE, HIT, MISS, MOVED, OFF, Affinity, AffinityWhy, Why
 from autopilot.settings import Settings

@@ -17,8 +17,8 @@ from autopilot.feeds.parsers import parse_catalog
 from autopilot.http.fetch import FetchedResponse, Fetcher
 from autopilot.http.fetch_error import FetchError
 from autopilot.routing.catalog import Catalog, Model
-from autopilot.routing.plan import RoutingState
 from autopilot.routing.ranking import Ranked
+from autopilot.routing.routing_state import RoutingState
 from autopilot.routing.snapshot import Snapshot
 from autopilot.settings.network import Url
 

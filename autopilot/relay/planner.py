@@ -16,9 +16,10 @@ from autopilot.relay.refused_request import RefusedRequest
 from autopilot.request.conversation_id import conversation_id
 from autopilot.request.parse import ParsedRequest, parse_request
 from autopilot.routing.eligible import NO_CANDIDATES
-from autopilot.routing.plan import UNMEASURED, RoutingState, at_platform, displaced
+from autopilot.routing.plan import at_platform, displaced
 from autopilot.routing.private_standing import NOTHING_KNOWN, PrivateStanding
 from autopilot.routing.router_error import RouterError
+from autopilot.routing.routing_state import UNMEASURED, RoutingState
 from autopilot.routing.selector import DIRECT, GIVEN, Order
 from autopilot.routing.why import GONE, OFF, AffinityWhy
 from autopilot.upstream.backend import PATHS

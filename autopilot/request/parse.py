@@ -25,12 +25,13 @@ from autopilot.request.private_body import sealable
 from autopilot.request.usage_option import ask_for_usage
 from autopilot.routing.catalog import EMPTY
 from autopilot.routing.commit import Commit
-from autopilot.routing.plan import Plan, RoutingState, Rules, plan, settle
+from autopilot.routing.plan import Plan, Rules, plan, settle
 from autopilot.routing.private_mode import ALWAYS, OFF, PRIVATE_IS_OFF, PrivateMode
 from autopilot.routing.private_plan import private_plan
 from autopilot.routing.private_standing import NOTHING_KNOWN, PrivateStanding
 from autopilot.routing.requirements import NOTHING, Needs
 from autopilot.routing.router_error import RouterError
+from autopilot.routing.routing_state import RoutingState
 from autopilot.routing.selector import (
     ALIAS,
     DIRECT,

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Final, Literal
 
 from msgspec import Struct, structs
 
 from autopilot.routing.candidate import Candidate, candidate_of, candidates_of
+from autopilot.routing.candidate_order import ordered
 from autopilot.routing.catalog import EMPTY, Catalog
 from autopilot.routing.eligible import NO_CANDIDATES_ERROR
 from autopilot.routing.fallbacks import NO_FALLBACKS, Fallbacks
@@ -23,15 +23,14 @@ from autopilot.routing.patterns import NamePattern
 from autopilot.routing.requirements import Needs
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.routes import Route
-from autopilot.routing.selector import ALIAS, DIRECT, GIVEN, Mode, Order, Selector, as_alias
+from autopilot.routing.routing_state import RoutingState
+from autopilot.routing.selector import ALIAS, DIRECT, Mode, Selector, as_alias
 from autopilot.routing.snapshot import Snapshot
 from autopilot.routing.suggest import not_served_here, unknown_model
 from autopilot.routing.tee import TEE_REQUIRED, confidential, is_confidential
 from autopilot.routing.why import GONE, AffinityWhy, Why
 
 _NONE: frozenset[str] = frozenset()
-UNMEASURED: Final[Mapping[str, float]] = MappingProxyType({})
-"""The averages of no model."""
 WHY_BY_MODE: Final = {
     Mode.ALIAS: Why.BEST,
     Mode.LIST: Why.LISTED,
@@ -58,25 +57,6 @@ class Rules:
     def names(self) -> tuple[str, ...]:
         """The names that are no models of the platform: the routes, and models of fallbacks."""
         return (*self.routes, *self.fallbacks.candidates)
-
-
-class RoutingState(Struct, frozen=True, gc=False):
-    """The router's own observations.
-
-    ``remembered`` (the model that last answered), ``failed_recently`` (models that failed within
-    ``LIST_RETRY_MS``) and ``broken`` (that of them which last failed after commit) concern this
-    client and this selector only. ``cooling`` models are cooling down for every client.
-    ``first_byte`` (seconds) and ``throughput`` (tokens per second) are moving averages of the
-    models that have been measured. ``forgotten``: why no model is remembered; None if one is.
-    """
-
-    remembered: str | None = None
-    failed_recently: frozenset[str] = frozenset()
-    cooling: frozenset[str] = frozenset()
-    first_byte: Mapping[str, float] = UNMEASURED
-    throughput: Mapping[str, float] = UNMEASURED
-    broken: str | None = None
-    forgotten: AffinityWhy | None = None
 
 
 class Plan(Struct, frozen=True, gc=False):
@@ -156,7 +136,7 @@ def plan(
         candidates, added = listed
     # A direct name has no alternatives, so neither stickiness nor cooling applies (contract §5).
     if selector.mode is not DIRECT:
-        candidates, sticky = _ordered(candidates, selector, state)
+        candidates, sticky = ordered(candidates, selector, state)
     if resort:
         resort = _unnamed(resort, candidates)
     return Plan(selector.mode, candidates, sticky, added, resort)
@@ -342,76 +322,3 @@ def look_up(
         else:
             named.setdefault((found.model, found.suffix), found)
     return tuple(named.values()), unknown
-
-
-def _ordered(
-    candidates: tuple[Candidate, ...], selector: Selector, state: RoutingState
-) -> tuple[tuple[Candidate, ...], bool]:
-    """Order the candidates: the client's order, remembered one first, cooling ones last.
-
-    Return also whether the first one is there because it is remembered.
-    """
-    if selector.order is not GIVEN:
-        candidates = _by_measurement(candidates, selector.order, state)
-    remembered, cooling, sticky = state.remembered, state.cooling, False
-    if remembered is not None and remembered not in cooling:
-        # Most remembered models are first already, so that no reordering is needed. The head of a
-        # list is first because the client listed it so.
-        if remembered == candidates[0].model:
-            sticky = selector.mode is ALIAS
-        else:
-            unmoved = candidates
-            candidates = _remembered_first(remembered, candidates, selector.mode, state)
-            sticky = candidates is not unmoved
-    elif remembered is None and state.broken is not None and selector.mode is not ALIAS:
-        candidates = _successor_first(state.broken, candidates, cooling)
-    if cooling:
-        # The sort is stable, so cooling models keep their relative order behind all others.
-        candidates = tuple(sorted(candidates, key=lambda each: each.model in cooling))
-    return candidates, sticky
-
-
-def _remembered_first(
-    remembered: str, candidates: tuple[Candidate, ...], mode: Mode, state: RoutingState
-) -> tuple[Candidate, ...]:
-    """Move the remembered model to the front if it is a candidate and the mode allows it."""
-    models = [each.model for each in candidates]
-    if remembered not in models:
-        return candidates
-    position = models.index(remembered)
-    before = candidates[:position]
-    # In a list or a route its own order stands, unless a model before the remembered one failed
-    # recently: a fallback must not outlive the outage (contract §5).
-    if mode is not ALIAS and state.failed_recently.isdisjoint(each.model for each in before):
-        return candidates
-    return (candidates[position], *before, *candidates[position + 1 :])
-
-
-def _successor_first(
-    broken: str, candidates: tuple[Candidate, ...], cooling: frozenset[str]
-) -> tuple[Candidate, ...]:
-    """Move the candidate after a broken one to the front (contract §5).
-
-    After a break no model is remembered, so stickiness alone would select the broken one again.
-    """
-    models = [each.model for each in candidates]
-    if broken not in models:
-        return candidates
-    for position in range(models.index(broken) + 1, len(candidates)):
-        if models[position] not in cooling:
-            before, after = candidates[:position], candidates[position + 1 :]
-            return (candidates[position], *before, *after)
-    return candidates
-
-
-def _by_measurement(
-    candidates: tuple[Candidate, ...], order: Order, state: RoutingState
-) -> tuple[Candidate, ...]:
-    """Order by the router's own averages; unmeasured models go last, in their own order."""
-    if order is Order.LATENCY:
-        cost = dict(state.first_byte)
-    else:
-        cost = {model: -rate for model, rate in state.throughput.items()}
-    return tuple(
-        sorted(candidates, key=lambda each: (each.model not in cost, cost.get(each.model, 0.0)))
-    )

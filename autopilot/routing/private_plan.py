@@ -15,11 +15,12 @@ from autopilot.routing.candidate import Candidate
 from autopilot.routing.catalog import EMPTY, Catalog
 from autopilot.routing.eligible import NO_CANDIDATES_ERROR
 from autopilot.routing.names import THINKING, resolve
-from autopilot.routing.plan import Plan, RoutingState, Rules, plan
+from autopilot.routing.plan import Plan, Rules, plan
 from autopilot.routing.private_mode import unsupported
 from autopilot.routing.private_standing import PrivateStanding
 from autopilot.routing.requirements import Needs
 from autopilot.routing.router_error import RouterError
+from autopilot.routing.routing_state import RoutingState
 from autopilot.routing.selector import ALIAS, DIRECT, GIVEN, Selector, split_order
 from autopilot.routing.snapshot import Snapshot
 from autopilot.routing.tee import TEE_REQUIRED

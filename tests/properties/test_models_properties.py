@@ -10,10 +10,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.request.body import ParsedBody, parse_body
 from autopilot.routing.catalog import Catalog, Model
-from autopilot.routing.plan import RoutingState, Rules, plan
+from autopilot.routing.plan import Rules, plan
 from autopilot.routing.ranking import Load, score
 from autopilot.routing.requirements import NOTHING
 from autopilot.routing.router_error import RouterError
+from autopilot.routing.routing_state import RoutingState
 from autopilot.routing.selector import parse_selector
 from autopilot.routing.snapshot import Snapshot
 

@@ -12,10 +12,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot.routing.candidate import candidates_of
 from autopilot.routing.catalog import EMPTY, Catalog, Model
 from autopilot.routing.names import catalog_name, resolve
-from autopilot.routing.plan import Plan, RoutingState, Rules, pick, plan
+from autopilot.routing.plan import Plan, Rules, pick, plan
 from autopilot.routing.ranking import Load, score
 from autopilot.routing.requirements import Needs
 from autopilot.routing.router_error import RouterError
+from autopilot.routing.routing_state import RoutingState
 from autopilot.routing.selector import Mode, Order, Selector, parse_selector
 from autopilot.routing.snapshot import Snapshot
 

@@ -15,12 +15,13 @@ from autopilot.request.private_body import sealable
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.commit import Commit
 from autopilot.routing.patterns import patterns_of
-from autopilot.routing.plan import Plan, RoutingState, Rules
+from autopilot.routing.plan import Plan, Rules
 from autopilot.routing.private_mode import ALWAYS, ASK, OFF, PRIVATE_ALIAS, PrivateMode
 from autopilot.routing.private_standing import PrivateStanding
 from autopilot.routing.ranking import Ranked
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.routes import Route
+from autopilot.routing.routing_state import RoutingState
 from autopilot.routing.snapshot import Snapshot
 
 TEE = frozenset({"acme/A-TEE", "acme/C"})

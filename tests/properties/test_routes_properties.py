@@ -13,10 +13,11 @@ from autopilot.http.headers import by_name
 from autopilot.request.parse import ParseConfig, ParsedRequest, parse_request
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.commit import Commit
-from autopilot.routing.plan import Plan, RoutingState, Rules
+from autopilot.routing.plan import Plan, Rules
 from autopilot.routing.ranking import Load, score
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.routes import Route
+from autopilot.routing.routing_state import RoutingState
 from autopilot.routing.selector import Mode
 from autopilot.routing.snapshot import Snapshot
 

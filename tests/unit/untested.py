@@ -20,6 +20,7 @@ VALUES: Final = frozenset(
         "routing/commit.py",
         "routing/failure_reason.py",
         "routing/router_error.py",
+        "routing/routing_state.py",
         "routing/snapshot.py",
         "routing/why.py",
     }

@@ -6,9 +6,10 @@ from typing import Final
 
 from autopilot.routing.allowance import first_content_allowance
 from autopilot.routing.catalog import Catalog, Model
-from autopilot.routing.plan import Plan, RoutingState, Rules, plan
+from autopilot.routing.plan import Plan, Rules, plan
 from autopilot.routing.ranking import Load, Ranked, rank
 from autopilot.routing.requirements import Needs
+from autopilot.routing.routing_state import RoutingState
 from autopilot.routing.selector import parse_selector
 from autopilot.routing.snapshot import Snapshot
 from autopilot.settings import Settings

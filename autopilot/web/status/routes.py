@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 from msgspec import Struct
 
-from autopilot.routing.plan import RoutingState, plan
+from autopilot.routing.plan import plan
 from autopilot.routing.requirements import NOTHING
 from autopilot.routing.router_error import RouterError
+from autopilot.routing.routing_state import RoutingState
 from autopilot.routing.selector import ROUTE, Order, selector_of
 from autopilot.web.status.formatting import Formatted, escaped, model_name, plural
 from autopilot.web.status.markup import SLOT, Cell, Template, el

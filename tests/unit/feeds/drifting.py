@@ -8,9 +8,10 @@ from typing import Any
 
 from autopilot.feeds.model_list import models_document
 from autopilot.feeds.readiness import readiness
-from autopilot.routing.plan import Plan, RoutingState, Rules, plan
+from autopilot.routing.plan import Plan, Rules, plan
 from autopilot.routing.requirements import NOTHING, Needs
 from autopilot.routing.router_error import RouterError
+from autopilot.routing.routing_state import RoutingState
 from autopilot.routing.selector import Selector, parse_selector
 from stub_backend.feed_bodies import catalog, utilization
 from stub_backend.population import Population, populate

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from autopilot.routing.plan import RoutingState
 from autopilot.routing.requirements import Needs
+from autopilot.routing.routing_state import RoutingState
 from stub_backend.feed_drift import renamed
 from tests.unit.feeds.drifting import ALIAS, PRIVATE, DriftTestCase, copied
 

@@ -9,10 +9,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.exclusions import dropped
 from autopilot.routing.listing import Cause, Dropped
-from autopilot.routing.plan import Plan, RoutingState, Rules, plan
+from autopilot.routing.plan import Plan, Rules, plan
 from autopilot.routing.ranking import Load, rank
 from autopilot.routing.requirements import NOTHING, Needs
 from autopilot.routing.router_error import RouterError
+from autopilot.routing.routing_state import RoutingState
 from autopilot.routing.selector import Selector, parse_selector
 from autopilot.routing.snapshot import Snapshot
 

@@ -14,13 +14,14 @@ from autopilot.routing.eligible import NO_CANDIDATES_ERROR
 from autopilot.routing.exclusions import dropped
 from autopilot.routing.fallbacks import Fallbacks
 from autopilot.routing.listing import Cause, Dropped
-from autopilot.routing.plan import Plan, RoutingState, Rules, plan
+from autopilot.routing.plan import Plan, Rules, plan
 from autopilot.routing.pricing import MaxPrice, Prices
 from autopilot.routing.private_mode import PRIVATE_IS_OFF
 from autopilot.routing.ranking import Load, score
 from autopilot.routing.requirements import NOTHING, Needs
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.routes import Route
+from autopilot.routing.routing_state import RoutingState
 from autopilot.routing.selector import Mode, Selector, parse_selector
 from autopilot.routing.snapshot import Snapshot
 from autopilot.routing.tee import TEE_REQUIRED

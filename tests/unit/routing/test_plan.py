@@ -11,10 +11,11 @@ from autopilot.routing import plan as plan_module
 from autopilot.routing.candidate import candidates_of
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.patterns import patterns_of
-from autopilot.routing.plan import Plan, RoutingState, Rules, pick, plan, settle
+from autopilot.routing.plan import Plan, Rules, pick, plan, settle
 from autopilot.routing.ranking import Load, score
 from autopilot.routing.requirements import NOTHING, Needs
 from autopilot.routing.router_error import RouterError
+from autopilot.routing.routing_state import RoutingState
 from autopilot.routing.selector import Mode, Selector, parse_selector
 from autopilot.routing.snapshot import Snapshot
 from autopilot.routing.why import Why

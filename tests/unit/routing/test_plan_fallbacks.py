@@ -12,20 +12,13 @@ from autopilot.routing.candidate_queue import CandidateQueue
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.eligible import NO_CANDIDATES_ERROR
 from autopilot.routing.fallbacks import Fallbacks
-from autopilot.routing.plan import (
-    Plan,
-    RoutingState,
-    Rules,
-    at_platform,
-    elsewhere,
-    plan,
-    settle,
-)
+from autopilot.routing.plan import Plan, Rules, at_platform, elsewhere, plan, settle
 from autopilot.routing.pricing import MaxPrice, Prices
 from autopilot.routing.ranking import Load, score
 from autopilot.routing.requirements import NOTHING
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.routes import Route
+from autopilot.routing.routing_state import RoutingState
 from autopilot.routing.selector import Mode, Selector, parse_selector
 from autopilot.routing.snapshot import Snapshot
 from autopilot.routing.why import Why

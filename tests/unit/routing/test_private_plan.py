@@ -8,13 +8,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.routing.candidate import Candidate
 from autopilot.routing.catalog import Catalog, Model
-from autopilot.routing.plan import Plan, RoutingState, Rules
+from autopilot.routing.plan import Plan, Rules
 from autopilot.routing.private_plan import private_plan
 from autopilot.routing.private_standing import NOTHING_KNOWN, PrivateStanding
 from autopilot.routing.ranking import Ranked
 from autopilot.routing.requirements import NOTHING
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.routes import Route
+from autopilot.routing.routing_state import RoutingState
 from autopilot.routing.selector import Mode, Selector, parse_selector
 from autopilot.routing.snapshot import Snapshot
 

@@ -10,13 +10,14 @@ from autopilot.routing.candidate import Candidate
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.edge_circuit import EdgeBan
 from autopilot.routing.identity import Trust
-from autopilot.routing.plan import Plan, RoutingState, Rules
+from autopilot.routing.plan import Plan, Rules
 from autopilot.routing.pricing import MaxPrice, Prices
 from autopilot.routing.ranking import Load, score
 from autopilot.routing.requirements import Needs
 from autopilot.routing.retry_policy import Policy, Reply, RetryAction, RetryDecision
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.routes import Route
+from autopilot.routing.routing_state import RoutingState
 from autopilot.routing.selector import Mode, Order, Selector
 from autopilot.routing.snapshot import Snapshot
 from autopilot.routing.token_bucket import Rate, TokenBucket

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.routing.plan import Plan, RoutingState, Rules, displaced, plan
+from autopilot.routing.plan import Plan, Rules, displaced, plan
 from autopilot.routing.ranking import Load, score
 from autopilot.routing.requirements import NOTHING
+from autopilot.routing.routing_state import RoutingState
 from autopilot.routing.selector import Selector, parse_selector
 from autopilot.routing.snapshot import Snapshot
 from autopilot.routing.why import AffinityWhy
