@@ -22,6 +22,7 @@ from autopilot.relay import (
     exchange_attempts,
     exchange_ends,
     exchange_hedge,
+    exchange_retries,
     stream,
 )
 from autopilot.relay.bridge import COMMENT, BridgedResponse
@@ -63,7 +64,8 @@ class Fuse:
 
 _PLACES: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (retry_policy, ("at_head", "on_body")),
-    (exchange, ("commit_policy", "reply")),
+    (exchange, ("commit_policy",)),
+    (exchange_retries, ("reply",)),
     (exchange_ends, ("committed_head", "stream_guard", "given_up")),
     (StateTables, ("failed", "committed", "broke", "ended")),
     (commit.FirstContent, ("feed", "end")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from autopilot.http.response_parser import MAX_HEAD_BYTES, MAX_HEAD_FIELDS
 from autopilot.relay.commit import MAX_HELD_BYTES, MAX_HELD_EVENTS
 from autopilot.relay.error_shape import MAX_SHAPED_BYTES
-from autopilot.relay.exchange import MAX_DECIDING_BYTES
+from autopilot.relay.exchange_retries import MAX_DECIDING_BYTES
 from autopilot.routing.commit import Commit
 from tests.unit.relay.routers import RouterTestCase
 from tests.unit.relay.upstreams import DONE, JSON, TOKEN, chunk, head, whole

@@ -54,7 +54,7 @@ class BoundaryTests(RouterTestCase):
     def test_at_the_head(self) -> None:
         """A fault while a head is judged is no failover: the next model would meet it too."""
         client = self.ask()
-        with patch("autopilot.relay.exchange.retry_policy.at_head", side_effect=FAULT):
+        with patch("autopilot.relay.exchange_retries.retry_policy.at_head", side_effect=FAULT):
             self.wire.says(whole(503, b""))
         self.assert_failed(client)
         self.assertEqual(self.models, ["a"])

@@ -273,7 +273,7 @@ class FailureTests(BridgeTestCase):
     def test_fault(self) -> None:
         """An exception in the router is a 500 in an event, as nothing is committed."""
         client = self.bridged()
-        policy = "autopilot.relay.exchange.retry_policy.at_head"
+        policy = "autopilot.relay.exchange_retries.retry_policy.at_head"
         with patch(policy, side_effect=ZeroDivisionError):
             self.wire.says(whole(503, b""))
         self.assert_ended(client, 500, "failed", "internal_error")
