@@ -27,9 +27,9 @@ from autopilot.attestation.verification import (
 
 if TYPE_CHECKING:
     from autopilot.attestation.collateral import Platform
-    from autopilot.attestation.measurements import Measurement
     from autopilot.attestation.private_config import PrivateConfig
     from autopilot.attestation.quote import Quote
+    from autopilot.measurement import Measurement
 
 
 def parse_key(text: str) -> InstanceKey:

@@ -19,9 +19,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from autopilot.attestation.bug_log import log_bug
-from autopilot.attestation.measurements import Measurement, MeasurementsError, parse_published
+from autopilot.attestation.measurements import parse_published
 from autopilot.http.fetch import FetchedResponse, cancel
 from autopilot.http.fetch_error import FetchError
+from autopilot.measurement import Measurement, MeasurementsError
 
 LOOK_SECONDS: Final = 15.0
 """How often it is looked whether a fetch is due; also the time after a failure."""

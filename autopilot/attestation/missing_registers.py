@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from autopilot.attestation.measurements import Measurement
 from autopilot.attestation.quote import Quote
+from autopilot.measurement import Measurement
 
 MOST: Final = 16
 _SHOWN: Final = 16

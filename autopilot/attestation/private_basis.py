@@ -12,11 +12,11 @@ from twisted.internet.defer import Deferred, succeed
 from autopilot.attestation.clock_check import ClockCheck
 from autopilot.attestation.collateral_cache import CollateralCache
 from autopilot.attestation.collateral_probe import CollateralProbe
-from autopilot.attestation.measurements import Measurement
 from autopilot.attestation.measurements_feed import MeasurementsFeed
 from autopilot.attestation.missing_registers import MissingRegisters
 from autopilot.attestation.private_report import ChuteReport, MeasurementsReport, PrivateReport
 from autopilot.attestation.verdicts import NoEvidence
+from autopilot.measurement import Measurement
 
 PUBLISHED = "published"
 PINNED = "pinned"

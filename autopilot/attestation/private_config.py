@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from autopilot.attestation.measurements import Measurement
     from autopilot.attestation.verdict import GpuChecks
+    from autopilot.measurement import Measurement
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from autopilot.attestation.measurements import Measurement
+from autopilot.measurement import Measurement
 
 
 class Refusal(StrEnum):

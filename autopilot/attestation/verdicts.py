@@ -22,8 +22,8 @@ from twisted.python.failure import Failure
 from autopilot.attestation.bug_log import log_bug
 from autopilot.attestation.collateral import Platform
 from autopilot.attestation.instances import DiscoveredInstance
-from autopilot.attestation.measurements import Measurement
 from autopilot.attestation.verdict import Refusal, RefusedError, Verified
+from autopilot.measurement import Measurement
 
 VERIFIED_SECONDS: Final = 900.0
 REFUSED_SECONDS: Final = 60.0

@@ -29,7 +29,7 @@ from msgspec import DecodeError, Struct, ValidationError, convert
 from msgspec.json import Decoder
 
 from autopilot.attestation import gpu_report
-from autopilot.attestation.measurements import Measurement, matching
+from autopilot.attestation.measurements import matching
 from autopilot.attestation.quote import Quote
 from autopilot.attestation.quote_verification import (
     MAX_QUOTE_BYTES,
@@ -39,6 +39,7 @@ from autopilot.attestation.quote_verification import (
 )
 from autopilot.attestation.sealing import strict_base64
 from autopilot.attestation.verdict import GpuChecks, Refusal, RefusedError, Verified
+from autopilot.measurement import Measurement
 
 MAX_GPUS: Final = 16
 MAX_BODY_BYTES: Final = 1024 * 1024

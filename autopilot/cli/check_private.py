@@ -12,11 +12,12 @@ import msgspec
 from twisted.web.iweb import IAgent
 
 from autopilot.attestation.collateral import MAX_BYTES, Platform, collateral_urls
-from autopilot.attestation.measurements import MeasurementsError, parse_published
+from autopilot.attestation.measurements import parse_published
 from autopilot.cli import remedies
 from autopilot.cli.check_result import CheckResult, CheckState
 from autopilot.http.fetch import FetchedResponse, Fetcher
 from autopilot.http.fetch_error import FetchError
+from autopilot.measurement import MeasurementsError
 from autopilot.settings import Settings
 
 _CHECK: Final = "private"

@@ -17,12 +17,7 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 from twisted.web.iweb import IAgent
 
-from autopilot.attestation.measurements import (
-    Measurement,
-    MeasurementsError,
-    parse_pinned,
-    pin_file,
-)
+from autopilot.attestation.measurements import pin_file
 from autopilot.attestation.verdict import Refusal
 from autopilot.attestation.verification import Policy, roots_of
 from autopilot.cli.check_key import is_loopback, may_receive_key
@@ -37,6 +32,7 @@ from autopilot.cli.evidence_verify import (
 )
 from autopilot.cli.terminal import TextColumn
 from autopilot.http.fetch import FetchedResponse, Fetcher
+from autopilot.measurement import Measurement, MeasurementsError, parse_pinned
 from autopilot.routing.catalog import Model
 from autopilot.routing.suggest import printable
 from autopilot.settings import Settings

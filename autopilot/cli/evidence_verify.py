@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from autopilot.attestation.collateral import CollateralError, Platform, fetch_collateral
 from autopilot.attestation.evidence_state import refusal_reason
 from autopilot.attestation.instances import DiscoveredInstance, DiscoveryError, parse_discovery
-from autopilot.attestation.measurements import MeasurementsError, parse_published
+from autopilot.attestation.measurements import parse_published
 from autopilot.attestation.quote_verification import MAX_QUOTE_BYTES, platform_of
 from autopilot.attestation.sealing import InstanceKey, UnsealableError
 from autopilot.attestation.verdict import Refusal, RefusedError, Verified
@@ -28,6 +28,7 @@ from autopilot.cli.console import CommandError
 from autopilot.cli.evidence_saved import SavedAnswers
 from autopilot.http.fetch import FetchedResponse
 from autopilot.http.fetch_error import FetchError
+from autopilot.measurement import MeasurementsError
 
 KEY_REFUSED: Final = "key_malformed"
 """Discovery gave a key to which nothing can be sealed."""

@@ -42,8 +42,8 @@ from autopilot.upstream.pool import Origin
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from autopilot.attestation.measurements import Measurement
     from autopilot.attestation.private_config import PrivateConfig
+    from autopilot.measurement import Measurement
     from autopilot.settings import Settings
     from autopilot.state.sharing.outbox import Outbox
 
@@ -316,15 +316,8 @@ def private(settings: Settings) -> PrivateConfig:
 
 def pinned(settings: Settings) -> tuple[Measurement, ...] | None:
     """Return the rows of the operator's own file; None stands for the platform's list."""
-    from autopilot.attestation.measurements import Measurement
-
     given = settings.private_measurements
-    if not isinstance(given, PinFile):
-        return None
-    return tuple(
-        Measurement(each.version, each.name, each.mrtd, each.rtmrs, each.gpu_count)
-        for each in given.rows
-    )
+    return given.rows if isinstance(given, PinFile) else None
 
 
 def relay(settings: Settings, pseudonym: bytes = b"") -> RelayConfig:

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from autopilot.attestation.asked_instances import AskedInstances
     from autopilot.attestation.collateral import Fetched, Platform
     from autopilot.attestation.instance_answers import InstanceAnswers
-    from autopilot.attestation.measurements import Measurement
     from autopilot.attestation.missing_registers import MissingRegisters
     from autopilot.attestation.private_basis import PrivateBasis
     from autopilot.attestation.private_config import PrivateConfig
     from autopilot.attestation.private_instances import PrivateInstances
     from autopilot.http.fetch import FetchedResponse
+    from autopilot.measurement import Measurement
     from autopilot.observability.instruments import Instrument
     from autopilot.observability.private_counts import PrivateCounts
     from autopilot.relay.private_exchanges import PrivateExchanges

@@ -14,10 +14,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import stub_backend
 from autopilot.attestation.collateral import Platform, fetch_collateral
-from autopilot.attestation.measurements import MeasurementsError, parse_published
+from autopilot.attestation.measurements import parse_published
 from autopilot.attestation.verdict import Refusal, Verified
 from autopilot.attestation.verification import Policy, Question, read_evidence, verify
 from autopilot.http.fetch import FetchedResponse
+from autopilot.measurement import MeasurementsError
 from stub_backend.command import parse
 from stub_backend.sealed.flaws import FLAWS
 from stub_backend.sealed.refusals import REFUSALS, Stage

@@ -23,7 +23,7 @@ from autopilot.attestation.instances import (
     DiscoveryError,
     parse_discovery,
 )
-from autopilot.attestation.measurements import MeasurementsError, parse_published
+from autopilot.attestation.measurements import parse_published
 from autopilot.attestation.quote_verification import MAX_QUOTE_BYTES, platform_of
 from autopilot.attestation.sealing import InstanceKey, ResponseKey, UnsealableError, seal
 from autopilot.attestation.verdict import Refusal, RefusedError
@@ -36,6 +36,7 @@ from autopilot.attestation.verification import (
     verify,
 )
 from autopilot.http.fetch import FetchedResponse
+from autopilot.measurement import MeasurementsError
 from tests.rigs.live import private_facts as facts
 from tests.rigs.live.admission import CallAdmission, ClosedError
 from tests.rigs.live.caller import Caller, NoAnswerError

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
 
-from autopilot.attestation.measurements import Measurement
 from autopilot.attestation.private_instances import Attested, ChuteStanding, UnavailableError
 from autopilot.attestation.private_report import PrivateReport
 from autopilot.attestation.sealing import InstanceKey
 from autopilot.attestation.verdict import GpuChecks, Verified
+from autopilot.measurement import Measurement
 
 ROW = Measurement("1.4.1", "8xh200", b"\1" * 48, (b"\2" * 48,) * 4, 8)
 FOUND = Verified("UpToDate", (), ROW, 8, GpuChecks.SIGNED, True, 2_000_000_000)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.attestation.chute_reports import chute_reports
@@ -119,7 +118,7 @@ class ChuteReportsTests(SynchronousTestCase):
             ("b", "1.3.0", "OutOfDate"),
             ("c", "1.4.1", "OutOfDate"),
         ):
-            row = msgspec.structs.replace(ROW, version=version)
+            row = replace(ROW, version=version)
             self.bench.verified = replace(FOUND, measurement=row, tcb=tcb)
             self.judged(name)
         report = self.report()

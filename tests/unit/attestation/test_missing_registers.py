@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.attestation.measurements import Measurement
 from autopilot.attestation.missing_registers import MOST, MissingRegisters
 from autopilot.attestation.quote import Quote
+from autopilot.measurement import Measurement
 
 
 def registers(*values: int) -> tuple[bytes, ...]:

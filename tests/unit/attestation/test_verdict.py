@@ -77,7 +77,7 @@ class VerifiedTests(SynchronousTestCase):
         for other in (
             replace(FOUND, tcb="OutOfDate"),
             replace(FOUND, advisories=("INTEL-SA-00837",)),
-            replace(FOUND, measurement=msgspec.structs.replace(ROW, gpu_count=4)),
+            replace(FOUND, measurement=replace(ROW, gpu_count=4)),
             replace(FOUND, gpus=4),
             replace(FOUND, gpu_checks=GpuChecks.OFF),
             replace(FOUND, envelope=False),

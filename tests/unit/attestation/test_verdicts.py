@@ -13,7 +13,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.attestation.instances import DiscoveredInstance
 from autopilot.attestation.judging import Judge
-from autopilot.attestation.measurements import Measurement
 from autopilot.attestation.verdict import Refusal, Verified
 from autopilot.attestation.verdicts import (
     AT_ONCE,
@@ -25,6 +24,7 @@ from autopilot.attestation.verdicts import (
     Verdict,
     Verdicts,
 )
+from autopilot.measurement import Measurement
 from tests.unit.attestation import world
 
 A, B = (DiscoveredInstance(f"id-{name}", world.key(name)) for name in ("A", "B"))

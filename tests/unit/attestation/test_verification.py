@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,6 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import Certificate, CertificateBuilder, Name, load_der_x509_certificate
-from msgspec import structs
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.attestation import gpu_report
@@ -226,7 +226,7 @@ class QuoteTests(VerificationTestCase):
     def test_equal_rows(self) -> None:
         """Of rows with the same registers, the one with the number of GPUs counts."""
         row = world.rows()[0]
-        other = structs.replace(row, name="4x", gpu_count=4)
+        other = replace(row, name="4x", gpu_count=4)
         verdict = self.verdict(world.make(NONCE), rows=(other, row))
         assert isinstance(verdict, Verified)
         self.assertEqual(verdict.measurement, row)
@@ -402,7 +402,7 @@ class GpuTests(VerificationTestCase):
         (gpu, _other), row = world.make(NONCE)["gpu_evidence"], world.rows()[0]
         answer = self.changed(signature=None, attested_body=None)
         for count, refusal in ((16, Refusal.GPU_DUPLICATE), (17, Refusal.GPU_COUNT)):
-            rows = (structs.replace(row, gpu_count=count),)
+            rows = (replace(row, gpu_count=count),)
             answer["gpu_evidence"] = [gpu] * count
             verdict = self.verdict(answer, rows=rows, envelope_required=False)
             self.assertIs(verdict, refusal)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
+from dataclasses import replace
 from hashlib import sha256
 
-from msgspec import structs
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -43,7 +43,7 @@ class Machine:
     @property
     def policy(self) -> Policy:
         """The policy that accepts it."""
-        row = structs.replace(world.rows()[0], gpu_count=GPUS)
+        row = replace(world.rows()[0], gpu_count=GPUS)
         nvidia = fingerprint(self.root)
         return world.policy(rows=(row,), nvidia_root=nvidia, envelope_required=True)
 

@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import load_der_x509_certificate
 from msgspec import convert
 
-from autopilot.attestation.measurements import Measurement, parse_published
+from autopilot.attestation.measurements import parse_published
 from autopilot.attestation.verification import Evidence, Policy, Question
+from autopilot.measurement import Measurement
 from tests.unit.attestation.sealed import FOLDER, vectors
 
 REAL = FOLDER / "real-tdx"

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import Any, cast
 
-from autopilot.attestation.measurements import parse_pinned
 from autopilot.cli import evidence
+from autopilot.measurement import parse_pinned
 from tests.unit.attestation import world
 from tests.unit.attestation.platform import INSTANCES, MODEL, Answer, Platform
 from tests.unit.cli.asked import CommandTestCase

@@ -9,12 +9,8 @@ from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.attestation.measurements import (
-    MeasurementsError,
-    parse_pinned,
-    parse_published,
-    pin_file,
-)
+from autopilot.attestation.measurements import parse_published, pin_file
+from autopilot.measurement import MeasurementsError, parse_pinned
 from autopilot.settings import Settings, SettingsError
 from autopilot.settings.files.pins import PinFile, PinsSetting
 
