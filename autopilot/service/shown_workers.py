@@ -14,7 +14,8 @@ from autopilot.service.reports import Reports, answer_page
 
 if TYPE_CHECKING:
     from autopilot.observability.worker_report import Whole, WorkerReport
-    from autopilot.service.supervisor import Supervisor, WorkerState
+    from autopilot.service.supervisor import Supervisor
+    from autopilot.service.watched_worker import WorkerState
     from autopilot.service.worker_process import Processes, WorkerProcess
     from autopilot.web.status.collected_pages import PageName
 

@@ -10,16 +10,14 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-HELD_AFTER: Final = 10.0
-"""Seconds without a heartbeat after which a worker counts as held."""
-KILLED_AFTER: Final = 60.0
-"""Seconds without a heartbeat after which a worker is replaced."""
+from autopilot.service.watched_worker import Child, WatchedWorker, WorkerState
+
 READY_WITHIN: Final = 120.0
 """Seconds after which a worker that does not serve yet is killed."""
 LONGEST_PAUSE: Final = 30.0
@@ -32,68 +30,12 @@ DRAIN_MARGIN: Final = 15.0
 _TICK = 1.0
 
 
-class Child(Protocol):
-    """A worker's process, as the supervisor sees it."""
-
-    @property
-    def pid(self) -> int:
-        """The number of the process."""
-
-    @property
-    def heartbeat(self) -> int:
-        """A number that changes while the worker's reactor runs; 0 before it does."""
-
-    def drain(self, in_haste: bool) -> None:
-        """Pass no connection to the worker, and tell it to finish its requests and end."""
-
-    def announce_drain(self) -> None:
-        """Tell the worker that the router stops, so that it reports not to be ready."""
-
-    def kill(self) -> None:
-        """End the process at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerState:
-    """A worker as the status page and the metrics show it."""
-
-    number: int
-    pid: int
-    state: str
-    """``starting``, ``ready``, ``held`` or ``draining``."""
-    age: float
-    """Seconds since the process was started."""
-
-
-@dataclass(eq=False, slots=True)
-class _Watched:
-    """A process, and what is known of it."""
-
-    number: int
-    child: Child
-    began: float
-    ready: bool = False
-    draining: bool = False
-    heartbeat: int = 0
-    held: float = 0.0
-    """Seconds since the heartbeat last changed, as far as this process was there to see."""
-    ends_by: float = inf
-
-    @property
-    def state(self) -> str:
-        if self.heartbeat and self.held >= HELD_AFTER:
-            return "held"
-        if self.draining:
-            return "draining"
-        return "ready" if self.ready else "starting"
-
-
 @dataclass(slots=True)
 class _Place:
     """One of the router's workers, through all processes that fill its place."""
 
-    current: _Watched | None = None
-    successor: _Watched | None = None
+    current: WatchedWorker | None = None
+    successor: WatchedWorker | None = None
     failures: int = 0
     """How often in a row its process ended soon after its start."""
     restart: IDelayedCall | None = field(default=None)
@@ -122,7 +64,7 @@ class Supervisor:
         self._drain_seconds = drain_seconds
         self._became_ready: Callable[[], None] | None = became_ready
         self._places = [_Place() for _ in range(count)]
-        self._watched: dict[Child, _Watched] = {}
+        self._watched: dict[Child, WatchedWorker] = {}
         self._to_roll: deque[int] = deque()
         self._roll_again = False
         self._rolling = False
@@ -157,7 +99,7 @@ class Supervisor:
         """Return all processes: those that serve by their numbers, and those that drain."""
         now = self._clock.seconds()
         return tuple(
-            WorkerState(each.number, each.child.pid, each.state, now - each.began)
+            each.shown(now)
             for each in sorted(
                 self._watched.values(), key=lambda each: (each.number, each.draining, each.began)
             )
@@ -258,7 +200,7 @@ class Supervisor:
         if place.current is None:
             self._schedule(number)
 
-    def _launched(self, number: int) -> _Watched | None:
+    def _launched(self, number: int) -> WatchedWorker | None:
         """Start a process, and return it; log why if there is none."""
         try:
             child = self._launch(number)
@@ -270,11 +212,11 @@ class Supervisor:
             )
             return None
         now = self._clock.seconds()
-        watched = _Watched(number, child, now, ends_by=now + READY_WITHIN)
+        watched = WatchedWorker(number, child, now, ends_by=now + READY_WITHIN)
         self._watched[child] = watched
         return watched
 
-    def _replace(self, watched: _Watched, how: str) -> None:
+    def _replace(self, watched: WatchedWorker, how: str) -> None:
         """Start another process for one that has ended, later and later if that goes on."""
         if self._stopped is not None:
             return
@@ -290,7 +232,7 @@ class Supervisor:
             watched, how, f"another starts in {pause:g} s" if pause else "another starts"
         )
 
-    def _log_death(self, watched: _Watched, how: str, then: str) -> None:
+    def _log_death(self, watched: WatchedWorker, how: str, then: str) -> None:
         self._log.error(
             "Worker {number} (process {pid}) {how}{cut}; {then}",
             number=watched.number,
@@ -326,7 +268,7 @@ class Supervisor:
             self.rolls += 1
             self._log.info("All workers have been restarted")
 
-    def _give_up_rolling(self, watched: _Watched, how: str) -> None:
+    def _give_up_rolling(self, watched: WatchedWorker, how: str) -> None:
         if self._stopped is not None:
             return
         self._end_roll()
@@ -341,7 +283,7 @@ class Supervisor:
         self._rolling = False
         self._to_roll.clear()
 
-    def _drain(self, watched: _Watched, *, in_haste: bool) -> None:
+    def _drain(self, watched: WatchedWorker, *, in_haste: bool) -> None:
         if not watched.draining or in_haste:
             watched.draining = True
             seconds = 0.0 if in_haste else self._drain_seconds()
@@ -368,7 +310,7 @@ class Supervisor:
         passed = min(now - self._ticked, 2 * _TICK)
         self._ticked = now
         for each in tuple(self._watched.values()):
-            self._look_at(each, passed)
+            self.holds += each.look(passed)
             if now >= each.ends_by:
                 each.ends_by = inf
                 self._log.error(
@@ -378,35 +320,3 @@ class Supervisor:
                     what="end" if each.draining else "begin to serve",
                 )
                 each.child.kill()
-
-    def _look_at(self, watched: _Watched, passed: float) -> None:
-        heartbeat, before = watched.child.heartbeat, watched.held
-        if heartbeat != watched.heartbeat:
-            began, watched.heartbeat, watched.held = watched.heartbeat, heartbeat, 0.0
-            if began and before >= HELD_AFTER:
-                self._log.info(
-                    "Worker {number} (process {pid}) runs again, after {seconds:.0f} s",
-                    number=watched.number,
-                    pid=watched.child.pid,
-                    seconds=before,
-                )
-            return
-        watched.held += passed
-        if before < HELD_AFTER <= watched.held and heartbeat:
-            self.holds += 1
-            self._log.error(
-                "Worker {number} (process {pid}) has been held for {seconds:.0f} s; it is replaced"
-                " after {limit:.0f} s",
-                number=watched.number,
-                pid=watched.child.pid,
-                seconds=watched.held,
-                limit=KILLED_AFTER,
-            )
-        if before < KILLED_AFTER <= watched.held:
-            self._log.error(
-                "Worker {number} (process {pid}) has been held for {seconds:.0f} s and is killed",
-                number=watched.number,
-                pid=watched.child.pid,
-                seconds=watched.held,
-            )
-            watched.child.kill()

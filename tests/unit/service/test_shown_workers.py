@@ -14,7 +14,7 @@ from autopilot.observability.workers import WorkersNow
 from autopilot.service.frames import Frames, Kind
 from autopilot.service.parent import ParentService
 from autopilot.service.reports import COLLECTION_LIMIT, PERIOD
-from autopilot.service.supervisor import HELD_AFTER
+from autopilot.service.watched_worker import HELD_AFTER
 from autopilot.web.status.collected_pages import PageName
 from tests.unit.observability.records import record
 from tests.unit.observability.test_merge import Series, series
