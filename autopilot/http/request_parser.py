@@ -138,8 +138,8 @@ class RequestParser:
                 self._read, self._begun, self._fresh = data, 0, in_head
             elif not self.fields:
                 self._read += data
-            self._reading = len(data)
-            self._head_at_most += len(data)
+            self._reading = size = len(data)
+            self._head_at_most += size
             try:
                 self._parser.feed_data(data)
             except HttpParserUpgrade as upgrade:
@@ -149,11 +149,11 @@ class RequestParser:
             except HttpParserError as error:
                 self._stop(error)
             if in_head and self.phase is not _BODY and not self.arrived:
-                self._head_read += len(data)
+                self._head_read += size
                 if self._head_read > self.limits.head_bytes:
                     self._reject(_HEAD_TOO_LARGE)
             elif self.phase is _BODY:
-                self._count_framing(0 if self.body_read > body_read else len(data))
+                self._count_framing(0 if self.body_read > body_read else size)
                 self._charge_body()
             if self.phase is not _HEAD:
                 self._read = b""

@@ -301,12 +301,12 @@ class Metrics:
         histogram, value = self._duration, record.duration_ms / 1000.0
         histogram.counts[bisect_left(histogram.bounds, value)] += 1
         histogram.sum += value
-        if record.attempts:
-            histogram = self._attempts
-            several = record.attempts > 1  # one belongs to the first bucket
-            bucket = bisect_left(histogram.bounds, record.attempts) if several else 0
+        attempts = record.attempts
+        if attempts:
+            histogram = self._attempts  # one belongs to the first bucket
+            bucket = bisect_left(histogram.bounds, attempts) if attempts > 1 else 0
             histogram.counts[bucket] += 1
-            histogram.sum += record.attempts
+            histogram.sum += attempts
         self._relayed_bytes += record.bytes
         if not record.terminated and outcome not in BROKEN and outcome not in CLIENT_LEFT:
             self._unterminated.values[()] += 1
