@@ -23,9 +23,10 @@ class FallbacksTests(SynchronousTestCase):
 
     def test_own_suffix(self) -> None:
         """A model that the service itself names like an order is meant by its whole name."""
-        others = Fallbacks.of((("x", ("m", "m:latency"), None),))
+        others = Fallbacks.of((("x", ("m", "m:latency"), "m:latency"),))
         expected = Candidate("@x/m:latency", origin="x", sent="m:latency")
         self.assertEqual(others.find("@x/m:latency"), expected)
+        self.assertEqual(others.resort, (expected,))
 
     def test_claims(self) -> None:
         """With a file no name with the mark is the platform's; without one all are."""
