@@ -176,6 +176,8 @@ class History:
             for failover in record.failovers:
                 if failover.usage is not None:
                     counts.use(failover.usage, failover.cost_picodollars)
+        if record.dropped is not None and record.dropped.usage is not None:
+            counts.use(record.dropped.usage, record.dropped.cost_picodollars)
         if record.usage is not None:
             counts.use(record.usage, record.cost_picodollars)
         counts.outcomes[record.outcome] += 1

@@ -15,7 +15,7 @@ from autopilot.observability.instruments import Counter, Instrument, Readings
 from autopilot.routing.usage import PICODOLLARS
 
 if TYPE_CHECKING:
-    from autopilot.observability.records import Failover, RequestRecord
+    from autopilot.observability.records import RequestRecord
 
 MOST_NAMES: Final = 100
 OTHER: Final = "other"
@@ -111,8 +111,7 @@ class KeyCounts:
         self._requests.values[name, record.outcome] += 1
         if record.code == _NOT_ALLOWED:
             self._refusals.values[name, record.code] += 1
-        answers: tuple[RequestRecord | Failover, ...] = (record, *record.failovers)
-        for each in answers:
+        for each in record.charged:
             if each.usage is not None:
                 used = (each.usage.prompt or 0) + (each.usage.completion or 0)
                 self._tokens.values[name,] += used

@@ -26,7 +26,7 @@ from autopilot.routing.usage import PICODOLLARS
 
 if TYPE_CHECKING:
     from autopilot.observability.merge import Totals
-    from autopilot.observability.records import Failover
+    from autopilot.observability.records import Charged, Failover
     from autopilot.routing.router_error import RouterError
     from autopilot.routing.usage import Usage
 
@@ -279,6 +279,9 @@ class Metrics:
             self._count_failed(record.failovers, known_models)
         if record.hedged is not None:
             self._hedged.values[record.hedged,] += 1
+            dropped = record.dropped
+            if dropped is not None and dropped.usage is not None:
+                self._use(dropped, dropped.usage, known_models)
         if record.usage is not None:
             self._use(record, record.usage, known_models)
         if status and record.model is not None and outcome not in OWN_ERRORS:
@@ -318,9 +321,7 @@ class Metrics:
             if failover.usage is not None:
                 self._use(failover, failover.usage, known_models)
 
-    def _use(
-        self, answer: RequestRecord | Failover, usage: Usage, known_models: Container[str]
-    ) -> None:
+    def _use(self, answer: Charged, usage: Usage, known_models: Container[str]) -> None:
         """Count the tokens of an answer, and what they cost."""
         model = answer.model or _OTHER
         if model not in known_models:

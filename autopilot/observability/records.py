@@ -88,6 +88,19 @@ class Failover(Struct, frozen=True, gc=False, omit_defaults=True):
     cost_picodollars: int | None = None
 
 
+class DroppedCall(Struct, frozen=True, gc=False, omit_defaults=True):
+    """The call of a hedged request that the other one made needless; the members of a `Failover`.
+
+    Its model has not failed for that, so a reason is not among them.
+    """
+
+    model: str
+    status: int | None
+    ms: float
+    usage: Usage | None = None
+    cost_picodollars: int | None = None
+
+
 class RequestRecord(Struct, frozen=True, gc=False):
     """The facts of one request, created once at its end; JSON logs use the same names.
 
@@ -110,6 +123,7 @@ class RequestRecord(Struct, frozen=True, gc=False):
     ``backend``: the name of the other service of ``FALLBACKS_FILE`` that has ``model``; None if
     that is the platform's.
     ``hedged``: how a second attempt beside the first ended, ``won`` or ``lost``; None without one.
+    ``dropped``: the one of the two that was given up for the other; None if neither was.
     """
 
     req_id: str
@@ -141,6 +155,18 @@ class RequestRecord(Struct, frozen=True, gc=False):
     waited_ms: float | None = None
     backend: str | None = None
     hedged: str | None = None
+    dropped: DroppedCall | None = None
+
+    @property
+    def charged(self) -> tuple[Charged, ...]:
+        """All for which the upstream may charge: the answer, and the attempts without one."""
+        if self.dropped is None:
+            return (self, *self.failovers)
+        return (self, *self.failovers, self.dropped)
+
+
+Charged = RequestRecord | Failover | DroppedCall
+"""What may have used tokens."""
 
 
 def milliseconds(seconds: float) -> float:

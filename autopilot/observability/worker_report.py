@@ -69,7 +69,11 @@ def _plain(finished: FinishedRequest) -> FinishedRequest:
     record = finished.record
     failovers = tuple(replace(each, model=_encodable(each.model)) for each in record.failovers)
     model = None if record.model is None else _encodable(record.model)
-    return finished._replace(record=replace(record, model=model, failovers=failovers))
+    dropped = record.dropped
+    if dropped is not None:
+        dropped = replace(dropped, model=_encodable(dropped.model))
+    changed = replace(record, model=model, failovers=failovers, dropped=dropped)
+    return finished._replace(record=changed)
 
 
 def _encodable(text: str) -> str:

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 from autopilot.http.error_bodies import INTERNAL
 from autopilot.http.key_gate import HOTKEY
-from autopilot.observability.records import Failover, Outcome, RequestRecord, milliseconds
+from autopilot.observability.records import (
+    DroppedCall,
+    Failover,
+    Outcome,
+    RequestRecord,
+    milliseconds,
+)
 from autopilot.relay.attempt import Attempt
 from autopilot.relay.attempt_deadlines import Expiry
 from autopilot.relay.exchange_machine import ExchangeMachine
@@ -29,7 +35,7 @@ if TYPE_CHECKING:
     from autopilot.relay.collaborators import Collaborators
     from autopilot.relay.config import RelayConfig
     from autopilot.relay.downstream import Downstream
-    from autopilot.relay.hedge import Hedge
+    from autopilot.relay.hedge import Hedge, Rival
     from autopilot.relay.pacing import PacedCalls
     from autopilot.relay.planned_request import PlannedRequest
     from autopilot.relay.stream import Stream
@@ -217,6 +223,7 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
                 self._waited_ms,
                 self._backend_name() if self._config.backends else None,
                 None if (hedge := self._hedge) is None else hedge.outcome,
+                None if hedge is None else hedge.dropped,
             )
             if use is not None:
                 self._spend(use, record)
@@ -337,7 +344,7 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         attempt = self.attempt
         return (None, None) if attempt is None or attempt.failed else self._usage_of(attempt)
 
-    def _usage_of(self, attempt: Attempt) -> tuple[Usage | None, int | None]:
+    def _usage_of(self, attempt: Attempt | Rival) -> tuple[Usage | None, int | None]:
         """Return the usage and the cost in the bytes of an attempt that are still held."""
         status = attempt.status
         if not attempt.held or status is None or not 200 <= status < 300:
@@ -366,6 +373,11 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
         if self._trace is not None:
             self._trace.failed(reason, status)
         return took
+
+    def _dropped(self, attempt: Attempt | Rival) -> DroppedCall:
+        """Return for the record the call of a hedged request that is given up for the other."""
+        name, ms = attempt.candidate.model[:_LONGEST_NAME], self._seconds() - attempt.started
+        return DroppedCall(name, attempt.status, milliseconds(ms), *self._usage_of(attempt))
 
     def _judge_given_up(self, answered_in: float | None, now: float) -> None:
         """Update the state tables for the attempts whose allowance expired."""

@@ -58,7 +58,7 @@ class ExchangeHedge(ExchangeAttempts, has_steps=False):
         p95 = shared.tables.latency.p95(attempt.candidate.model)
         if p95 is not None:
             deadline = Deadline(shared.clock, self._hedge_due)
-            self._hedge = Hedge(deadline, now + config.hedge_after * p95)
+            self._hedge = Hedge(deadline, now + config.hedge_after * p95, self._dropped)
 
     def _hedge_due(self) -> None:
         self.take(Input.HEDGE, None)
@@ -114,6 +114,8 @@ class ExchangeHedge(ExchangeAttempts, has_steps=False):
         hedge = self._hedge
         assert hedge is not None
         before, rival = self._current, hedge.take_rival()
+        if not before.failed:
+            hedge.dropped = self._dropped(before)
         before.drop_call()
         self._free_held(before)
         last = self._candidates.exhausted

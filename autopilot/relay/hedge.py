@@ -13,10 +13,13 @@ from autopilot.relay.commit import CommitDecision, FirstContent
 from autopilot.relay.exchange_states import Input
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from autopilot.http.dialect import Dialect
     from autopilot.http.resource_ledger import Charge
     from autopilot.http.response_parser import ResponseHead
     from autopilot.http.timers import Deadline
+    from autopilot.observability.records import DroppedCall
     from autopilot.relay.attempt import Attempt
     from autopilot.routing.candidate import Candidate
     from autopilot.upstream.types import UpstreamCall, UpstreamError
@@ -40,13 +43,13 @@ class Rival:
     __slots__ = (
         "_charge",
         "_charged",
-        "_held",
         "_owner",
         "_policy",
         "call",
         "candidate",
         "ended",
         "error",
+        "held",
         "repeated",
         "response",
         "started",
@@ -71,7 +74,7 @@ class Rival:
         self.response: ResponseHead | None = None
         self.ended = False
         self.error: UpstreamError | None = None
-        self._held: list[bytes] = []
+        self.held: list[bytes] = []
 
     def whole(self, head: ResponseHead, body: bytes) -> None:
         """See `ResponseHandler`."""
@@ -108,9 +111,14 @@ class Rival:
         self._lose()
 
     @property
+    def status(self) -> int | None:
+        """The status of the response, if it has a head."""
+        return None if self.response is None else self.response.status
+
+    @property
     def opening(self) -> bytes:
         """The bytes of the body that arrived with the head."""
-        return self._held[0] if self._held else b""
+        return self.held[0] if self.held else b""
 
     def free(self) -> None:
         """Release the charge of what is kept, unless that of the whole request was released."""
@@ -128,12 +136,12 @@ class Rival:
         if self.response is None:
             return None
         given = Input.WHOLE if self.ended else Input.HEAD
-        return given, (self.response, b"".join(self._held))
+        return given, (self.response, b"".join(self.held))
 
     def abort(self) -> None:
         """Close the connection at once, and keep nothing."""
         self.free()
-        self._held.clear()
+        self.held.clear()
         call, self.call = self.call, None
         if call is not None:
             call.abort()
@@ -145,7 +153,7 @@ class Rival:
         self.response = self.error = None
 
     def _hold(self, data: bytes) -> None:
-        self._held.append(data)
+        self.held.append(data)
         if self._charge is not None:
             self._charged += len(data)
             self._charge.hold(len(data))
@@ -172,13 +180,19 @@ class Rival:
 class Hedge:
     """The race of one exchange: when it begins, and its second attempt from then on.
 
-    `close` it on every path. ``outcome`` is None until there was a second attempt.
+    `close` it on every path. ``outcome`` is None until there was a second attempt. ``dropped`` is
+    the one of the two attempts that was given up for the other; ``describe`` makes it of a second
+    one.
     """
 
-    __slots__ = ("_deadline", "outcome", "rival")
+    __slots__ = ("_deadline", "_describe", "dropped", "outcome", "rival")
 
-    def __init__(self, deadline: Deadline, due: float) -> None:
+    def __init__(
+        self, deadline: Deadline, due: float, describe: Callable[[Rival], DroppedCall]
+    ) -> None:
         self._deadline = deadline
+        self._describe = describe
+        self.dropped: DroppedCall | None = None
         self.rival: Rival | None = None
         self.outcome: str | None = None
         deadline.set_at(due)
@@ -202,7 +216,10 @@ class Hedge:
         """End the second attempt: its connection is closed in this turn."""
         rival, self.rival = self.rival, None
         if rival is not None:
-            rival.abort()
+            try:
+                self.dropped = self._describe(rival)
+            finally:
+                rival.abort()
 
     def close(self) -> None:
         """Begin no second attempt any more, and end one that has begun."""

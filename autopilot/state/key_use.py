@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from autopilot.http.headers import Field
-    from autopilot.observability.records import Failover, RequestRecord
+    from autopilot.observability.records import RequestRecord
     from autopilot.routing.key_policy import KeyRules
     from autopilot.routing.router_error import RouterError
     from autopilot.state.budgets import KeyBudgets
@@ -31,10 +31,9 @@ class KeyUse:
         budgets.begin(rules)
 
     def spend(self, record: RequestRecord) -> None:
-        """Count what the answer of a request has used, and its failed attempts, as reported."""
+        """Count what a request has used, its failed and dropped attempts included, as reported."""
         tokens = cost = 0
-        answers: tuple[RequestRecord | Failover, ...] = (record, *record.failovers)
-        for each in answers:
+        for each in record.charged:
             if each.usage is not None:
                 tokens += (each.usage.prompt or 0) + (each.usage.completion or 0)
                 cost += each.cost_picodollars or 0

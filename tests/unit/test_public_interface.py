@@ -67,6 +67,7 @@ _RECORD: Final = {
     "waited_ms": "float | None",
     "backend": "str | None",
     "hedged": "str | None",
+    "dropped": "DroppedCall | None",
 }
 _ATTRIBUTES: Final = (
     "followers",

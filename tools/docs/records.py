@@ -76,6 +76,9 @@ _MEANINGS: Final = {
     " platform's.",
     "hedged": "How a [second attempt](how-it-decides.md#hedging) beside a slow first one ended:"
     " `won`, if it took its place, or `lost`; null without one.",
+    "dropped": "The one of the two that was given up for the other, no failed attempt: model,"
+    " status (null: no response), duration; `usage` and `cost_picodollars` too if its answer had"
+    " reported any. Null if neither was.",
 }
 
 _WHYS: Final = {

@@ -39,6 +39,7 @@ _NOT_READ = (
     "waited_ms",
     "backend",
     "hedged",
+    "dropped",
 )
 
 

@@ -6,7 +6,13 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from autopilot.observability.records import Failover, Outcome, RequestRecord, milliseconds
+from autopilot.observability.records import (
+    DroppedCall,
+    Failover,
+    Outcome,
+    RequestRecord,
+    milliseconds,
+)
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.usage import Usage
 from autopilot.routing.why import Affinity, AffinityWhy, Why
@@ -118,5 +124,14 @@ anything = st.builds(
     waited_ms=st.none() | _milliseconds,
     backend=st.none() | st.just("office"),
     hedged=st.none() | st.sampled_from(("won", "lost")),
+    dropped=st.none()
+    | st.builds(
+        DroppedCall,
+        model=_words,
+        status=st.none() | st.just(200),
+        ms=_milliseconds,
+        usage=_usages,
+        cost_picodollars=_costs,
+    ),
 )
 """Records with arbitrary text."""

@@ -15,7 +15,7 @@ from autopilot.observability.history import (
     Interval,
     merged,
 )
-from autopilot.observability.records import Failover, Outcome
+from autopilot.observability.records import DroppedCall, Failover, Outcome
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.usage import Usage
 from tests.unit.observability.records import record
@@ -55,24 +55,26 @@ class HistoryTests(SynchronousTestCase):
         self.assertEqual(window.intervals[:-1], (Interval(),) * (INTERVALS - 1))
 
     def test_tokens(self) -> None:
-        """Tokens and cost are summed, those of failed attempts included."""
+        """Tokens and cost are summed, those of failed and dropped attempts included."""
         failed = Failover("n", FailureReason.GAVE_UP, 200, 1.0, Usage(5, None, 1), 3)
         self.history.add(record(usage=Usage(100, 60, 20, 5), cost_picodollars=70))
         self.history.add(record(usage=Usage(None, None, 2), failovers=(failed, "cut")))
         self.clock.advance(INTERVAL)
         self.history.add(record(usage=Usage(15, 0, None, None), cost_picodollars=10**15))
-        self.history.add(record())
+        dropped = DroppedCall("n", 200, 1.0, Usage(None, None, 7), 4)
+        self.history.add(record(hedged="won", dropped=dropped))
+        self.history.add(record(hedged="lost", dropped=DroppedCall("n", None, 1.0)))
         *_, one, other = self.history.window().intervals
         self.assertEqual(
             [(each.prompt_tokens, each.cached_tokens) for each in (one, other)],
             [(105, 60), (15, 0)],
         )
         self.assertEqual((one.completion_tokens, one.reasoning_tokens), (23, 5))
-        self.assertEqual((one.cost_picodollars, other.cost_picodollars), (73, 10**15))
+        self.assertEqual((one.cost_picodollars, other.cost_picodollars), (73, 10**15 + 4))
         whole = self.history.window().whole
         self.assertEqual((whole.prompt_tokens, whole.cached_tokens), (120, 60))
-        self.assertEqual((whole.completion_tokens, whole.reasoning_tokens), (23, 5))
-        self.assertEqual(whole.cost_picodollars, 10**15 + 73)
+        self.assertEqual((whole.completion_tokens, whole.reasoning_tokens), (30, 5))
+        self.assertEqual(whole.cost_picodollars, 10**15 + 77)
         self.assertEqual((whole.cached_share, Interval().cached_share), (0.5, None))
 
     def test_quantiles(self) -> None:

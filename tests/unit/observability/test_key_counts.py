@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.observability.key_counts import MOST_NAMES, KeyCounts
-from autopilot.observability.records import Failover
+from autopilot.observability.records import DroppedCall, Failover
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.usage import PICODOLLARS, Usage
 from tests.unit.observability.records import record, refused
@@ -32,7 +32,11 @@ class KeyCountsTests(SynchronousTestCase):
         self.counts.record(
             record(key="a", usage=Usage(10, 5, None), cost_picodollars=None, failovers=(failed,))
         )
+        dropped = DroppedCall("b", 200, 1.0, Usage(30, 0, 0), 2 * PICODOLLARS)
+        self.counts.record(record(key="b", hedged="won", dropped=dropped))
         text = self.text()
+        self.assertIn('key_tokens_total{key="b"} 30.0', text)
+        self.assertIn('key_cost_dollars_total{key="b"} 2.0', text)
         self.assertIn('key_requests_total{key="a",outcome="completed"} 1.0', text)
         self.assertIn('key_tokens_total{key="a"} 17.0', text)
         self.assertIn('key_cost_dollars_total{key="a"} 1.0', text)

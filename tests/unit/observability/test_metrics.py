@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
 from autopilot.observability.metrics import Gauges, Metrics
-from autopilot.observability.records import Failover, Outcome, RequestRecord
+from autopilot.observability.records import DroppedCall, Failover, Outcome, RequestRecord
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.router_error import RouterError
 from autopilot.routing.usage import Usage
@@ -247,7 +247,11 @@ class MetricsTests(SynchronousTestCase):
 
     def test_hedged(self) -> None:
         """Second attempts are counted by how they ended; a request without one is not."""
-        self.count(record(), record(hedged="lost"), record(hedged="won"), record(hedged="lost"))
+        dropped = DroppedCall("n", 200, 1.0, Usage(5, None, 1), 10**12)
+        self.count(record(), record(hedged="lost"), record(hedged="lost"), known=("m", "n"))
+        self.count(record(hedged="won", dropped=dropped), known=("m", "n"))
+        self.assertEqual(self.value("tokens_total", model="n", kind="prompt"), 5)
+        self.assertEqual(self.value("cost_dollars_total", model="n"), 1)
         self.assertEqual(self.value("hedged_requests_total", outcome="lost"), 2)
         self.assertEqual(self.value("hedged_requests_total", outcome="won"), 1)
 

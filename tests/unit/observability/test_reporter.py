@@ -112,6 +112,7 @@ class ReporterTests(SynchronousTestCase):
                 "waited_ms": None,
                 "backend": None,
                 "hedged": None,
+                "dropped": None,
             },
         )
         (event,) = self.report(refused())
@@ -174,5 +175,6 @@ class ReporterTests(SynchronousTestCase):
                 "waited_ms",
                 "backend",
                 "hedged",
+                "dropped",
             },
         )

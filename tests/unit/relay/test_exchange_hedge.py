@@ -18,6 +18,15 @@ USUAL = 0.5
 """How long the models take to their first content."""
 DUE = 3 * USUAL
 ANSWER = TOKEN + STOP + DONE
+START = (
+    b'event: message_start\ndata: {"type":"message_start","message":'
+    b'{"usage":{"input_tokens":TOKENS,"output_tokens":1}}}\n\n'
+)
+DELTA = (
+    b'event: content_block_delta\ndata: {"type":"content_block_delta",'
+    b'"delta":{"type":"text_delta","text":"hi"}}\n\n'
+)
+END = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 CONTEXT = b'{"detail":"This model\'s maximum context length is 1000 tokens."}'
 OTHER = TOKEN.replace(b"hi", b"ho") + STOP + DONE
 
@@ -379,6 +388,77 @@ class RaceTests(HedgeTestCase):
                 self.assertEqual(self.record.hedged, "lost")
                 if self.record.outcome == "client_gone":
                     client.exchange = None
+
+
+class DroppedTests(HedgeTestCase):
+    """What the record says of the call that was given up for the other."""
+
+    def dropped(self) -> tuple[Any, ...]:
+        """The model, status, milliseconds, prompt and cost of that call, in the one record."""
+        call = self.record.dropped
+        assert call is not None
+        prompt = None if call.usage is None else call.usage.prompt
+        return call.model, call.status, call.ms, prompt, call.cost_picodollars
+
+    def reporting(self, **settings: Any) -> tuple[Client, Wire, Wire]:
+        """Race two attempts on a message, whose first event reports the prompt."""
+        self.hedges(**settings)
+        client = self.hedged(dialect=Dialect.MESSAGES, path=b"/v1/messages")
+        first, second = self.both
+        for wire, tokens in ((first, b"1000"), (second, b"2000")):
+            wire.says(head(), chunk(START.replace(b"TOKENS", tokens)))
+        self.clock.advance(0.5)
+        return client, first, second
+
+    def test_second_wins(self) -> None:
+        """It is the first, with its usage, which is charged to no failed attempt."""
+        _, _, second = self.reporting()
+        second.says(chunk(DELTA + END), chunk(b""))
+        self.assertEqual(self.dropped(), ("a", 200, 2010.0, 1000, None))
+        record = self.record
+        assert record.usage is not None
+        self.assertEqual((record.usage.prompt, record.failovers), (2000, ()))
+        self.assertEqual(record.charged, (record, record.dropped))
+
+    def test_first_wins(self) -> None:
+        """It is the second."""
+        _, first, _ = self.reporting()
+        first.says(chunk(DELTA + END), chunk(b""))
+        self.assertEqual(self.dropped(), ("b", 200, 500.0, 2000, None))
+        assert self.record.usage is not None
+        self.assertEqual(self.record.usage.prompt, 1000)
+
+    def test_second_is_lost(self) -> None:
+        """It is the second as well, which has no answer for the client."""
+        for says, status in ((whole(503, b"{}", JSON), 503), (b"junk", None)):
+            self.hedges()
+            self.hedged()
+            first, second = self.both
+            second.says(says)
+            streams(first)
+            self.assertEqual(self.dropped(), ("b", status, 0.0, None, None))
+
+    def test_failed(self) -> None:
+        """A first attempt that fails is a failed attempt: then nothing was dropped."""
+        _, first, second = self.reporting()
+        first.resets()
+        second.says(chunk(DELTA + END), chunk(b""))
+        self.assertIsNone(self.record.dropped)
+        usage = [each.usage for each in self.record.failovers]
+        self.assertEqual([each and each.prompt for each in usage], [1000])
+
+    def test_neither(self) -> None:
+        """When the client leaves, the second is dropped, and the first was its answer."""
+        client, _, _ = self.reporting()
+        client.leaves()
+        client.exchange = None
+        self.assertEqual(self.dropped(), ("b", 200, 500.0, 2000, None))
+        assert self.record.usage is not None
+        self.assertEqual(self.record.usage.prompt, 1000)
+        self.hedges()
+        self.ask("a,b,c")
+        streams(self.wire)
+        self.assertEqual((self.record.dropped, self.record.hedged), (None, None))
 
 
 class StaleTests(HedgeTestCase):

@@ -11,6 +11,7 @@ from autopilot.http.dialect import Dialect
 from autopilot.http.resource_ledger import Charge, ClientUsage, ResourceLedger
 from autopilot.http.response_parser import ResponseHead
 from autopilot.http.timers import Deadline
+from autopilot.observability.records import DroppedCall
 from autopilot.relay.attempt import Attempt
 from autopilot.relay.exchange_states import Input
 from autopilot.relay.hedge import LOST, WON, Hedge, Rival
@@ -120,7 +121,9 @@ class HedgeTests(SynchronousTestCase):
         """A second attempt has lost until it wins, and its call ends with the race."""
         clock = Clock()
         due: list[float] = []
-        hedge = Hedge(Deadline(clock, lambda: due.append(clock.seconds())), 2.0)
+        call_b = DroppedCall("b", None, 1.0)
+        deadline = Deadline(clock, lambda: due.append(clock.seconds()))
+        hedge = Hedge(deadline, 2.0, lambda rival: call_b)
         self.assertIsNone(hedge.outcome)
         clock.advance(2)
         self.assertEqual(due, [2.0])
@@ -129,10 +132,11 @@ class HedgeTests(SynchronousTestCase):
         hedge.begin(rival)
         self.assertEqual(hedge.outcome, LOST)
         self.assertIs(hedge.take_rival(), rival)
-        self.assertEqual((hedge.outcome, hedge.rival), (WON, None))
+        self.assertEqual((hedge.outcome, hedge.rival, hedge.dropped), (WON, None, None))
         hedge.begin(rival)
         hedge.close()
         self.assertEqual((hedge.outcome, hedge.rival, call.transport), (LOST, None, None))
+        self.assertIs(hedge.dropped, call_b)
         hedge.close()
         self.assertEqual(clock.getDelayedCalls(), [])
 

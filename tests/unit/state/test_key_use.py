@@ -6,7 +6,7 @@ from msgspec import structs
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from autopilot.observability.records import Failover, Outcome, RequestRecord
+from autopilot.observability.records import DroppedCall, Failover, Outcome, RequestRecord
 from autopilot.routing.failure_reason import FailureReason
 from autopilot.routing.key_policy import KeyRules
 from autopilot.routing.router_error import RouterError
@@ -30,12 +30,14 @@ class KeyUseTests(SynchronousTestCase):
         self.use = KeyUse(self.budgets, self.rules)
 
     def test_spend(self) -> None:
-        """Failed attempts cost too; what was not reported costs nothing."""
+        """Failed and dropped attempts cost too; what was not reported costs nothing."""
         failed = Failover("b", FailureReason.CUT, 200, 1.0, Usage(1, 0, 2), 30)
         nothing = Failover("c", FailureReason.CUT, 200, 1.0)
+        dropped = DroppedCall("d", 200, 1.0, Usage(100, 0, 3), 5000)
         record = structs.replace(
             _RECORD,
             failovers=(failed, nothing),
+            dropped=dropped,
             usage=Usage(10, 5, None),
             cost_picodollars=400,
         )
@@ -43,7 +45,7 @@ class KeyUseTests(SynchronousTestCase):
         self.assertEqual(self.budgets.spent(), {})
         self.use.spend(record)
         spent = self.budgets.spent()["k"]
-        self.assertEqual((spent.tokens_today, spent.picodollars_today), (13, 430))
+        self.assertEqual((spent.tokens_today, spent.picodollars_today), (116, 5430))
 
     def test_end(self) -> None:
         """A request ends once."""
