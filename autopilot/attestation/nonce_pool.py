@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 
 from autopilot.attestation.bug_log import log_bug
 from autopilot.attestation.instances import DiscoveredInstance, Discovery
+from autopilot.attestation.shared_work import SharedWork
 from autopilot.observability.private_counts import DiscoveryOutcome
 
 DISCOVERIES: Final = 8
@@ -147,16 +148,6 @@ class Stock:
         self.instances = tuple(each for each in self.instances if each.instance_id != instance_id)
 
 
-class _Flight:
-    """A discovery under way, and those that wait for it."""
-
-    __slots__ = ("fetching", "waiting")
-
-    def __init__(self) -> None:
-        self.fetching: Deferred[Discovery] | None = None
-        self.waiting: list[Deferred[None]] = []
-
-
 class NoncePool:
     """All pools. ``close`` cancels the discoveries under way, and so fails those that wait.
 
@@ -177,7 +168,7 @@ class NoncePool:
         self._stocks: dict[Place, Stock] = {}
         self._chutes: dict[bytes, set[str]] = {}
         self._rests: dict[Place, tuple[PoolError, float]] = {}
-        self._flights: dict[Place, _Flight] = {}
+        self._flights: dict[Place, SharedWork[None]] = {}
         self._recent: deque[float] = deque()
         self._used: dict[str, None] = {}
 
@@ -250,34 +241,23 @@ class NoncePool:
                 refused: Deferred[None] = Deferred()
                 refused.errback(refusal)
                 return refused
-            flight = self._flights[place] = _Flight()
-            waiting = self._joined(flight)
+            flight = self._flights[place] = SharedWork()
+            waiting = flight.join()
             self._begin(place, flight, authorization)
             return waiting
-        return self._joined(flight)
+        return flight.join()
 
     def close(self) -> None:
         """Cancel the discoveries under way, and forget everything."""
         for flight in list(self._flights.values()):
-            if flight.fetching is not None:
-                flight.fetching.cancel()
+            flight.cancel()
         self._stocks.clear()
         self._chutes.clear()
 
-    def _joined(self, flight: _Flight) -> Deferred[None]:
-        def cancelled(waiting: Deferred[None]) -> None:
-            flight.waiting.remove(waiting)
-            if not flight.waiting and flight.fetching is not None:
-                flight.fetching.cancel()
-
-        waiting: Deferred[None] = Deferred(cancelled)
-        flight.waiting.append(waiting)
-        return waiting
-
-    def _begin(self, place: Place, flight: _Flight, authorization: str) -> None:
+    def _begin(self, place: Place, flight: SharedWork[None], authorization: str) -> None:
         self._recent.append(self._clock.seconds())
-        flight.fetching = maybeDeferred(self._discover, place.chute, authorization)
-        flight.fetching.addCallback(self._keep, place).addBoth(self._land, place, flight)
+        fetching = flight.running = maybeDeferred(self._discover, place.chute, authorization)
+        fetching.addCallback(self._keep, place).addBoth(self._land, place, flight)
 
     def _keep(self, discovery: Discovery, place: Place) -> None:
         self._prune()
@@ -292,16 +272,12 @@ class NoncePool:
         self._stocks[place] = Stock(discovery, now, now + discovery.seconds, self._used)
         self._chutes.setdefault(place.client, set()).add(place.chute)
 
-    def _land(self, result: Failure | None, place: Place, flight: _Flight) -> None:
-        """Tell all that wait. A failure is theirs, so that it is not logged as unhandled."""
+    def _land(self, result: Failure | None, place: Place, flight: SharedWork[None]) -> None:
         del self._flights[place]
-        waiting, flight.waiting = flight.waiting, []
-        error = None if result is None else self._error(place, result)
-        for each in waiting:
-            if error is None:
-                each.callback(None)
-            else:
-                each.errback(Failure(error))
+        if result is None:
+            flight.succeed(None)
+        else:
+            flight.fail(self._error(place, result))
 
     def _error(self, place: Place, failure: Failure) -> PoolError | CancelledError:
         """Return why a discovery failed, after which its pool rests, unless it was cancelled."""

@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from autopilot.attestation.bug_log import log_bug
 from autopilot.attestation.collateral import Platform
 from autopilot.attestation.instances import DiscoveredInstance
+from autopilot.attestation.shared_work import SharedWork
 from autopilot.attestation.verdict import Refusal, RefusedError, Verified
 from autopilot.measurement import Measurement
 
@@ -102,15 +103,14 @@ class Sources:
     wall: Callable[[], float]
 
 
-class _Flight:
-    """A question under way, and those that wait for its answer."""
+class _Flight(SharedWork[Verdict]):
+    """A question under way since a time of the clock."""
 
-    __slots__ = ("asking", "since", "waiting")
+    __slots__ = ("since",)
 
     def __init__(self, since: float) -> None:
-        self.asking: Deferred[None] | None = None
+        super().__init__()
         self.since = since
-        self.waiting: list[Deferred[Verdict]] = []
 
 
 class _Turns:
@@ -215,11 +215,11 @@ class Verdicts:
         subject = Subject(chute, instance.key)
         flight = self._flights.get(subject)
         if flight is not None:
-            return self._joined(flight)
+            return flight.join()
         flight = self._flights[subject] = _Flight(self._clock.seconds())
-        waiting = self._joined(flight)
+        waiting = flight.join()
         asking = self._questions.run(self._asked, instance, authorization)
-        flight.asking = asking.addBoth(self._land, subject, flight)
+        flight.running = asking.addBoth(self._land, subject, flight)
         return waiting
 
     def forget(self, subject: Subject) -> None:
@@ -240,19 +240,8 @@ class Verdicts:
     def close(self) -> None:
         """Cancel the questions under way, and forget everything."""
         for flight in list(self._flights.values()):
-            if flight.asking is not None:
-                flight.asking.cancel()
+            flight.cancel()
         self.forget_all()
-
-    def _joined(self, flight: _Flight) -> Deferred[Verdict]:
-        def cancelled(waiting: Deferred[Verdict]) -> None:
-            flight.waiting.remove(waiting)
-            if not flight.waiting and flight.asking is not None:
-                flight.asking.cancel()
-
-        waiting: Deferred[Verdict] = Deferred(cancelled)
-        flight.waiting.append(waiting)
-        return waiting
 
     def _asked(
         self, instance: DiscoveredInstance, authorization: str
@@ -294,10 +283,8 @@ class Verdicts:
     ) -> None:
         """Keep the answer and pass it on; a failure is that of all that wait."""
         del self._flights[subject]
-        waiting, flight.waiting = flight.waiting, []
         if isinstance(result, Failure) and result.check(CancelledError):
-            for each in waiting:
-                each.errback(Failure(CancelledError()))
+            flight.fail(CancelledError())
             return
         # Whatever went wrong, no key is verified by it.
         if isinstance(result, Failure):
@@ -305,9 +292,7 @@ class Verdicts:
         found = NoEvidence.UNANSWERED if isinstance(result, Failure) else result
         reason = "verified" if isinstance(found, Verified) else found.value
         self._judged(reason, self._clock.seconds() - flight.since)
-        verdict = self._kept(subject, found)
-        for each in waiting:
-            each.callback(verdict)
+        flight.succeed(self._kept(subject, found))
 
     def _kept(self, subject: Subject, found: Verified | Refusal | NoEvidence) -> Verdict:
         """Keep a verdict, unless it only says that one which still counts was not renewed."""

@@ -129,6 +129,15 @@ class AcquireTests(BenchTestCase):
         self.assertEqual((error.cause, error.refusal), (Cause.REFUSED, Refusal.BINDING_KEY))
         self.assertEqual(self.successResultOf(self.bench.acquire()).key.text, "key of a")
 
+    def test_same_key(self) -> None:
+        """Two instances with one key wait for one verdict, which serves them both."""
+        waiting = self.bench.acquire()
+        twins = (DiscoveredInstance(name, "key of a", (f"n-{name}",)) for name in "ab")
+        self.bench.discoveries[-1].callback(Discovery(tuple(twins), 55))
+        self.assertEqual(self.bench.open, ["a"])
+        self.bench.answer("a")
+        self.assertEqual({self.got(waiting), self.got(self.bench.acquire())}, {"a", "b"})
+
     def test_word(self) -> None:
         """With other roots nothing is called attested."""
         bench = self.bench
