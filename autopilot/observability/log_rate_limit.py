@@ -92,3 +92,10 @@ class FailureLog:
         if count is not None:
             again = f" ({count} times since the last such message)" if count > 1 else ""
             self._log.failure("{text}{again}", failure, text=text, again=again)
+
+    def run(self, text: str, call: Callable[..., object], *arguments: object) -> None:
+        """Make a call after which others follow, and log under ``text`` what it raises."""
+        try:
+            call(*arguments)
+        except Exception:  # noqa: BLE001  nothing is awaited here, so nothing was cancelled
+            self.report(text)

@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from autopilot.routing.commit import Commit
     from autopilot.routing.why import Affinity, AffinityWhy, Why
     from autopilot.state.circuit_breaker import Client
-    from autopilot.state.key_use import KeyUse
     from autopilot.upstream.target import RequestTarget
 
 # The fields of which one has the client's key; an address has no limits of its own.
@@ -226,13 +225,15 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
                 None if hedge is None else hedge.dropped,
             )
             if use is not None:
-                self._spend(use, record)
+                self._shared.failures.run(
+                    "The usage of a key could not be counted", use.spend, record
+                )
             try:
                 self._shared.record(record)
             except Exception:  # noqa: BLE001  an embedding application's callback
                 self._shared.failures.report("A request record could not be written")
             if self._trace is not None:
-                self._end_trace(self._trace, record)
+                self._shared.failures.run("A trace could not be ended", self._trace.over, record)
         finally:
             if self._charge is not None:
                 self._charge.release()
@@ -248,12 +249,6 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
             self._shared.released(self)
         return _OVER
 
-    def _spend(self, use: KeyUse, record: RequestRecord) -> None:
-        try:
-            use.spend(record)
-        except Exception:  # noqa: BLE001  the record is still to be left
-            self._shared.failures.report("The usage of a key could not be counted")
-
     def _end_calls(self) -> None:
         """Give back the key of the platform that was lent, and make no further call with it.
 
@@ -267,12 +262,6 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
                     each.close()
             except Exception:  # noqa: BLE001  the slot of the exchange is still to be released
                 self._shared.failures.report("The calls of an exchange could not be ended")
-
-    def _end_trace(self, trace: Trace, record: RequestRecord) -> None:
-        try:
-            trace.over(record)
-        except Exception:  # noqa: BLE001  an embedding application's exporter
-            self._shared.failures.report("A trace could not be ended")
 
     def _backend_name(self) -> str | None:
         """Return the name of the other service whose model was tried last; None if none was."""
@@ -315,10 +304,7 @@ class ExchangeBase(ExchangeMachine, has_steps=False):
             if self._stream is not None:
                 steps.append(self._stream.close)
         for step in steps:
-            try:
-                step()
-            except Exception:  # noqa: BLE001  the next step is still to be done
-                shared.failures.report("An exchange could not be cleaned up")
+            shared.failures.run("An exchange could not be cleaned up", step)
         sent = 0 if self._stream is None else self._stream.sent
         self._conclude(Outcome.FAILED, shared.seconds(), sent, terminated=False)
 

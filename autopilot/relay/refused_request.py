@@ -63,7 +63,7 @@ def refuse(
     except Exception:  # noqa: BLE001  see `Proxy.accept`
         shared.failures.report("An error response could not be written")
         outcome = Outcome.FAILED
-        _abort(shared, response)
+        shared.failures.run("A client could not be cut off", response.abort)
     duration = milliseconds(shared.seconds() - now)
     record = RequestRecord(
         req_id=request.request_id,
@@ -89,18 +89,4 @@ def refuse(
     except Exception:  # noqa: BLE001  an embedding application's callback
         shared.failures.report("A request record could not be written")
     if trace is not None:
-        _end_trace(shared, trace, record)
-
-
-def _abort(shared: Collaborators, response: Downstream) -> None:
-    try:
-        response.abort()
-    except Exception:  # noqa: BLE001  see `Proxy.accept`
-        shared.failures.report("A client could not be cut off")
-
-
-def _end_trace(shared: Collaborators, trace: Trace, record: RequestRecord) -> None:
-    try:
-        trace.over(record)
-    except Exception:  # noqa: BLE001  an embedding application's exporter
-        shared.failures.report("A trace could not be ended")
+        shared.failures.run("A trace could not be ended", trace.over, record)

@@ -398,8 +398,5 @@ class Stream:
         """Handle an exception: abort, because the answer must not look complete."""
         self._failures.report("A stream failed because of an exception in the router")
         for step in (self.close, self._response.abort):
-            try:
-                step()
-            except Exception:  # noqa: BLE001  the next step is still to be done
-                self._failures.report("A stream could not be cleaned up")
+            self._failures.run("A stream could not be cleaned up", step)
         self._over(Outcome.FAILED)

@@ -133,3 +133,21 @@ class FailureLogTests(SynchronousTestCase):
         )
         self.assertEqual({each["log_level"] for each in events}, {LogLevel.critical})
         self.assertIs(events[0]["log_failure"].type, KeyError)
+
+    def test_run(self) -> None:
+        """A call is made with its arguments; what it raises is logged, and the caller goes on."""
+        events = EventLoggingObserver()
+        failures = FailureLog(Logger(observer=events), Clock().seconds)
+        made: list[tuple[object, ...]] = []
+
+        def call(*arguments: object) -> None:
+            made.append(arguments)
+            if arguments:
+                raise KeyError("secret")
+
+        failures.run("A callback failed", call)
+        self.assertEqual(list(events), [])
+        failures.run("A callback failed", call, 1, "two")
+        self.assertEqual(made, [(), (1, "two")])
+        self.assertEqual([formatEvent(each) for each in events], ["A callback failed"])
+        self.assertIs(events[0]["log_failure"].type, KeyError)
