@@ -29,6 +29,7 @@ _PARENT, _STATE = b"traceparent", b"tracestate"
 _PROVIDER: Final = "chutes"
 _OPERATIONS: Final = {b"/v1/completions": "text_completion"}
 _MAX_MODEL_NAME: Final = 256
+_DROPPED: Final = "autopilot.dropped"
 
 _propagator = TraceContextTextMapPropagator()
 
@@ -118,6 +119,23 @@ class RequestTrace:
         injected = self._do(_Spans.inject, fields)
         return fields if injected is None else injected
 
+    def hedging(self, model: str) -> None:
+        """Start the span of a second attempt beside the current one."""
+        self._do(_Spans.hedging, model)
+
+    def inject_beside(self, fields: _Fields) -> _Fields:
+        """As `inject`, with the second attempt as the upstream's parent."""
+        injected = self._do(_Spans.inject_beside, fields)
+        return fields if injected is None else injected
+
+    def overtaken(self) -> None:
+        """Mark the attempt's span as dropped, and go on with that of the second one."""
+        self._do(_Spans.overtaken)
+
+    def hedge_lost(self, status: int | None) -> None:
+        """Mark the second attempt's span as dropped, and end it."""
+        self._do(_Spans.hedge_lost, status)
+
     def failed(self, reason: str, status: int | None) -> None:
         """Mark the attempt's span as failed, and end it."""
         self._do(_Spans.failed, reason, status)
@@ -152,18 +170,35 @@ class _Spans:
         self._common = common
         self._attempt: Span | None = None
         self._last: Span | None = None
+        self._beside: Span | None = None
 
     def attempting(self, model: str) -> None:
         self._end_attempt()
         self._last = self._attempt = self._tracing.attempt(model, self._span, self._common)
 
     def inject(self, fields: _Fields) -> _Fields:
-        within = self._last or self._span
-        carrier: dict[str, str] = {}
-        _propagator.inject(carrier, set_span_in_context(within, Context()))
-        kept = [field for field in fields if field[0].lower() not in (_PARENT, _STATE)]
-        own = ((name.encode("ascii"), value.encode("latin-1")) for name, value in carrier.items())
-        return [*kept, *own]
+        return _injected(fields, self._last or self._span)
+
+    def hedging(self, model: str) -> None:
+        self._beside = self._tracing.attempt(model, self._span, self._common)
+
+    def inject_beside(self, fields: _Fields) -> _Fields:
+        return _injected(fields, self._beside or self._span)
+
+    def overtaken(self) -> None:
+        if self._attempt is not None:
+            self._attempt.set_attribute(_DROPPED, True)
+            self._end_attempt()
+        self._last = self._attempt = self._beside
+        self._beside = None
+
+    def hedge_lost(self, status: int | None) -> None:
+        beside, self._beside = self._beside, None
+        if beside is not None:
+            beside.set_attribute(_DROPPED, True)
+            if status is not None:
+                beside.set_attribute("http.response.status_code", status)
+            beside.end()
 
     def failed(self, reason: str, status: int | None) -> None:
         if self._attempt is not None:
@@ -186,6 +221,7 @@ class _Spans:
                 span.set_attribute("error.type", error_type)
                 span.set_status(Status(StatusCode.ERROR))
         self._end_attempt()
+        self.hedge_lost(None)
         self._span.set_attributes(_attributes(record))
         self._span.end()
 
@@ -193,6 +229,15 @@ class _Spans:
         if self._attempt is not None:
             self._attempt.end()
             self._attempt = None
+
+
+def _injected(fields: _Fields, within: Span) -> _Fields:
+    """Return the fields with a span as the parent of the upstream's."""
+    carrier: dict[str, str] = {}
+    _propagator.inject(carrier, set_span_in_context(within, Context()))
+    kept = [field for field in fields if field[0].lower() not in (_PARENT, _STATE)]
+    own = ((name.encode("ascii"), value.encode("latin-1")) for name, value in carrier.items())
+    return [*kept, *own]
 
 
 def parent(named: Mapping[bytes, Sequence[bytes]]) -> Context:

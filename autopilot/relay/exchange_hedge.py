@@ -23,6 +23,7 @@ from autopilot.upstream.types import UpstreamCall
 
 if TYPE_CHECKING:
     from autopilot.http.response_parser import ResponseHead
+    from autopilot.observability.records import DroppedCall
     from autopilot.relay.attempt import Attempt
 
 
@@ -58,10 +59,16 @@ class ExchangeHedge(ExchangeAttempts, has_steps=False):
         p95 = shared.tables.latency.p95(attempt.candidate.model)
         if p95 is not None:
             deadline = Deadline(shared.clock, self._hedge_due)
-            self._hedge = Hedge(deadline, now + config.hedge_after * p95, self._dropped)
+            self._hedge = Hedge(deadline, now + config.hedge_after * p95, self._describe_lost)
 
     def _hedge_due(self) -> None:
         self.take(Input.HEDGE, None)
+
+    def _describe_lost(self, rival: Rival) -> DroppedCall:
+        """Note for the trace that the second attempt is given up, and return it for the record."""
+        if self._trace is not None:
+            self._trace.hedge_lost(rival.status)
+        return self._dropped(rival)
 
     def _begin_hedge(self, now: float) -> State:
         """Send the request to the next candidate as well, if the share of hedges allows it."""
@@ -86,6 +93,8 @@ class ExchangeHedge(ExchangeAttempts, has_steps=False):
         rival = Rival(self, candidate, self._request.dialect, now, self._charge)
         hedge.begin(rival)
         self._attempts += 1
+        if self._trace is not None:
+            self._trace.hedging(candidate.model)
         self._send_rival(rival)
         return self.state
 
@@ -95,7 +104,7 @@ class ExchangeHedge(ExchangeAttempts, has_steps=False):
             self._paced.sent()
         lines, candidate, target = self._request.headers.upstream, rival.candidate, self._target
         if self._trace is not None:
-            lines = field_lines(self._trace.inject(sent_up(self._request.headers.fields)))
+            lines = field_lines(self._trace.inject_beside(sent_up(self._request.headers.fields)))
         pieces = self._body.template.pieces(candidate.sent or candidate.model)
         call = UpstreamCall(target.request(self._request.query, lines, pieces), rival)
         rival.call = call
@@ -128,7 +137,7 @@ class ExchangeHedge(ExchangeAttempts, has_steps=False):
         self.attempt, self._model = attempt, candidate.model
         self._why = self._plan.why(candidate)
         if self._trace is not None:
-            self._trace.attempting(candidate.model)
+            self._trace.overtaken()
         call = attempt.call = rival.call
         assert call is not None
         call.handler = attempt

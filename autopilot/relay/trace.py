@@ -19,6 +19,18 @@ class Trace(Protocol):
     def inject(self, fields: Sequence[Field]) -> Sequence[Field]:
         """Return the fields to send with the current attempt, with its trace context."""
 
+    def hedging(self, model: str) -> None:
+        """Note the start of a second attempt beside the current one."""
+
+    def inject_beside(self, fields: Sequence[Field]) -> Sequence[Field]:
+        """Return the fields to send with the second attempt, with its own trace context."""
+
+    def overtaken(self) -> None:
+        """Note that the second attempt takes the place of the current one, which is given up."""
+
+    def hedge_lost(self, status: int | None) -> None:
+        """Note that the second attempt is given up; ``status`` is that of its response, if any."""
+
     def failed(self, reason: str, status: int | None) -> None:
         """Note the failure of the attempt; ``status`` is that of its response, if any."""
 

@@ -25,7 +25,7 @@ from autopilot.observability.tracing import Tracing, parent
 from autopilot.routing.catalog import Catalog, Model
 from autopilot.routing.pricing import Prices
 from tests.unit.relay.routers import ALIAS, RouterTestCase
-from tests.unit.relay.upstreams import DONE, JSON, STOP, TOKEN, chunk, head, whole
+from tests.unit.relay.upstreams import DONE, JSON, STOP, TOKEN, Wire, chunk, head, whole
 
 _TRACE = "0af7651916cd43dd8448eb211c80319c"
 _SPAN = "b7ad6b7169203331"
@@ -152,6 +152,65 @@ class SpanTests(SpanTestCase):
         self.assertEqual(request.status.status_code, StatusCode.UNSET)
         assert request.attributes is not None
         self.assertEqual(request.attributes["autopilot.failovers"], "status_503")
+
+    def hedged(self) -> tuple[Wire, Wire]:
+        """Race two attempts, each of which is its own upstream's parent."""
+        self.hedging(0.5)
+        self.ask("a,b,c")
+        self.clock.advance(2.0)
+        self.assertEqual(self.models, ["a", "b"])
+        first, second = self.upstreams.wires
+        return first, second
+
+    def assert_race(self, first: ReadableSpan, second: ReadableSpan, dropped: str) -> None:
+        """Each attempt has a span of its own time, and one is marked."""
+        for each in (first, second):
+            said = dict(each.attributes or {})
+            self.assertEqual(said.get("autopilot.dropped"), True if each.name == dropped else None)
+            self.assertEqual(each.status.status_code, StatusCode.UNSET)
+        wires = self.upstreams.wires
+        for span, wire in ((first, wires[0]), (second, wires[1])):
+            self.assertIn(f"-{span.context.span_id:016x}-".encode(), wire.value())
+
+    def test_hedge_won(self) -> None:
+        """The second attempt's span begins with its call; the first's is marked as dropped."""
+        _, second = self.hedged()
+        second.says(head(), chunk(TOKEN + STOP + DONE), chunk(b""))
+        request, (one, other) = self.ended()
+        self.assertEqual((one.name, other.name), ("chat a", "chat b"))
+        self.assert_race(one, other, "chat a")
+        self.assertEqual([event.name for event in other.events], ["first byte"])
+        self.assertEqual(request.status.status_code, StatusCode.UNSET)
+
+    def test_hedge_lost(self) -> None:
+        """The second attempt's span is marked, with the status that it had, or none."""
+        first, second = self.hedged()
+        second.says(whole(503, b"", JSON))
+        first.says(head(), chunk(TOKEN + STOP + DONE), chunk(b""))
+        _, (other, one) = self.ended()
+        self.assertEqual((one.name, other.name), ("chat a", "chat b"))
+        assert other.attributes is not None
+        self.assertEqual(other.attributes["http.response.status_code"], 503)
+        self.assert_race(one, other, "chat b")
+
+    def test_hedge_after_a_failure(self) -> None:
+        """Nothing is marked when the second goes on in the place of a first that has failed."""
+        first, second = self.hedged()
+        first.resets()
+        second.says(head(), chunk(TOKEN + STOP + DONE), chunk(b""))
+        _, (one, other) = self.ended()
+        said = [dict(each.attributes or {}) for each in (one, other)]
+        self.assertEqual([each.get("autopilot.dropped") for each in said], [None, None])
+        self.assertEqual(said[0]["error.type"], "connection_lost")
+
+    def test_hedge_left(self) -> None:
+        """A client that leaves ends all three."""
+        self.hedged()
+        client = self.clients[0]
+        client.leaves()
+        client.exchange = None
+        _, attempts = self.ended()
+        self.assertEqual({each.name for each in attempts}, {"chat a", "chat b"})
 
     def test_all_failed(self) -> None:
         """A request without any response is an error."""

@@ -274,6 +274,22 @@ class Spans:
         self.told.append("inject")
         return [*fields, (b"traceparent", b"00-canary")]
 
+    def hedging(self, model: str) -> None:
+        """See `Trace`; no private request is hedged, so nothing is expected of these."""
+        raise AssertionError
+
+    def inject_beside(self, fields: Sequence[Field]) -> Sequence[Field]:
+        """See `Trace`."""
+        raise AssertionError
+
+    def overtaken(self) -> None:
+        """See `Trace`."""
+        raise AssertionError
+
+    def hedge_lost(self, status: int | None) -> None:
+        """See `Trace`."""
+        raise AssertionError
+
     def failed(self, reason: str, status: int | None) -> None:
         """See `Trace`."""
         self.told.append(("failed", reason, status))
