@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from autopilot.web.status.formatting import age, count, escaped
-from autopilot.web.status.markup import Cell, el, tile
+from autopilot.web.status.markup import Cell, el, optional_section, tile
 from autopilot.web.status.tables import DASH, MAX_ROWS, Table, TableColumn
 
 if TYPE_CHECKING:
@@ -64,14 +64,8 @@ class EdgeNow(Struct, frozen=True):
 
 def edge(now: EdgeNow | None) -> Markup:
     """Render the section, which is hidden if nothing is governed."""
-    return el(
-        "section",
-        [] if now is None else _shown(now),
-        id="edge",
-        class_="numbers",
-        aria_labelledby=None if now is None else "edge-title",
-        hidden=now is None,
-    )
+    children = None if now is None else _shown(now)
+    return optional_section("edge", children, "numbers")
 
 
 def _shown(now: EdgeNow) -> list[Child]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from autopilot.web.status.formatting import age, count, escaped
-from autopilot.web.status.markup import Cell, Child, el
+from autopilot.web.status.markup import Cell, Child, el, optional_section
 from autopilot.web.status.tables import DASH, MAX_ROWS, Table, TableColumn
 
 if TYPE_CHECKING:
@@ -82,13 +82,8 @@ class KeysNow(Struct, frozen=True):
 
 def keys(now: KeysNow | None) -> Markup:
     """Render the section, which is hidden if there are no keys."""
-    return el(
-        "section",
-        [] if now is None else _shown(now),
-        id="keys",
-        aria_labelledby=None if now is None else "keys-title",
-        hidden=now is None,
-    )
+    children = None if now is None else _shown(now)
+    return optional_section("keys", children)
 
 
 def _shown(now: KeysNow) -> list[Child]:

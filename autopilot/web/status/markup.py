@@ -68,6 +68,18 @@ def tile(term: str, value: Child, note: Child, kind: str | None = None) -> Marku
     return el("div", el("dt", term), el("dd", value), el("dd", note, class_="note"), class_=kind)
 
 
+def optional_section(name: str, children: list[Child] | None, kind: str | None = None) -> Markup:
+    """Return the section of this name, labelled by its title; without children it is hidden."""
+    return el(
+        "section",
+        children,
+        id=name,
+        class_=kind,
+        aria_labelledby=None if children is None else f"{name}-title",
+        hidden=children is None,
+    )
+
+
 def wrap(element: Markup, *children: Child) -> list[Child]:
     """Return the parts of an element, with the children in the place of its only slot.
 

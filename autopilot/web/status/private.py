@@ -13,7 +13,7 @@ from autopilot.attestation.private_report import (
     PrivateReport,
 )
 from autopilot.web.status.formatting import Formatted, age, count, escaped, model_name, plural
-from autopilot.web.status.markup import SLOT, Cell, Child, Template, el, tile
+from autopilot.web.status.markup import SLOT, Cell, Child, Template, el, optional_section, tile
 from autopilot.web.status.tables import DASH, MAX_ROWS, Table, TableColumn
 
 if TYPE_CHECKING:
@@ -128,13 +128,8 @@ def refusal_words(reason: str) -> Formatted:
 
 def private(now: PrivateNow | None) -> Markup:
     """Render the section, which is hidden while private mode is off."""
-    return el(
-        "section",
-        [] if now is None else _shown(now),
-        id="private",
-        aria_labelledby=None if now is None else "private-title",
-        hidden=now is None,
-    )
+    children = None if now is None else _shown(now)
+    return optional_section("private", children)
 
 
 def _shown(now: PrivateNow) -> list[Child]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from autopilot.web.status.formatting import age, count, duration
-from autopilot.web.status.markup import el, tile
+from autopilot.web.status.markup import el, optional_section, tile
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -65,14 +65,8 @@ class SharingNow(Struct, frozen=True):
 
 def sharing(now: SharingNow | None) -> Markup:
     """Render the section, which is hidden if nothing is shared."""
-    return el(
-        "section",
-        [] if now is None else _shown(now),
-        id="sharing",
-        class_="numbers",
-        aria_labelledby=None if now is None else "sharing-title",
-        hidden=now is None,
-    )
+    children = None if now is None else _shown(now)
+    return optional_section("sharing", children, "numbers")
 
 
 def _shown(now: SharingNow) -> list[Child]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from autopilot.web.status.formatting import Formatted, age, count, escaped, plural
-from autopilot.web.status.markup import SLOT, Cell, Child, el
+from autopilot.web.status.markup import SLOT, Cell, Child, el, optional_section
 from autopilot.web.status.tables import DASH, Table, TableColumn
 
 if TYPE_CHECKING:
@@ -50,13 +50,8 @@ _WORDS = {
 
 def workers(now: WorkersNow | None) -> Markup:
     """Render the section, which is hidden if there are no workers."""
-    return el(
-        "section",
-        [] if now is None else _shown(now),
-        id="workers",
-        aria_labelledby=None if now is None else "workers-title",
-        hidden=now is None,
-    )
+    children = None if now is None else _shown(now)
+    return optional_section("workers", children)
 
 
 def alone(worker: int | None) -> Markup:
