@@ -237,7 +237,7 @@ class FallbackTests(SynchronousTestCase):
 
     def test_in_order(self) -> None:
         """Each stands in its place, once, and is not the router's choice."""
-        route = Route("r", ("acme/B", "@x/m", "*-TEE", "@x/m"), fallbacks=self.OTHERS)
+        route = Route("r", ("acme/B", "@x/m", "*-TEE", "@x/m", "@x/n"), fallbacks=self.OTHERS)
         for forwarded in (False, True):
             found = models_of(route, CATALOG, forwarded=forwarded)
             self.assertEqual(
@@ -245,6 +245,7 @@ class FallbackTests(SynchronousTestCase):
                 [
                     *(("acme/B", False), ("@x/m", False)),
                     *(("acme/A-TEE", True), ("zai-org/C-TEE", True)),
+                    ("@x/n", False),
                 ],
             )
             other = found.models[1]
