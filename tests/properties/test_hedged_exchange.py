@@ -71,7 +71,7 @@ class HedgedMachine(RuleBasedStateMachine):
         return [each for each in wires if self._left(each) and not self._over]
 
     def _left(self, wire: Wire) -> list[bytes]:
-        """Return what is left to send on a connection: its head, and the events behind it."""
+        """Return the rest of an answer on a connection: its head, and the events behind it."""
         asked = wire.models
         if len(asked) < (2 if self._is_warm(wire) else 1):
             return []
@@ -86,7 +86,7 @@ class HedgedMachine(RuleBasedStateMachine):
         return len(self.router.records) > self.before
 
     def _is_fresh(self, wire: Wire) -> bool:
-        """Whether nothing has been sent in answer to the last request."""
+        """Return whether nothing has been sent in answer to the last request."""
         return self._left(wire)[:1] == [head()]
 
     # -- the upstreams
