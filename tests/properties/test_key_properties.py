@@ -33,7 +33,7 @@ class KeyMachine(RuleBasedStateMachine):
         self.budgets = self.make()
         self.sent: dict[str, list[float]] = {"a": [], "b": []}
         self.running: Counter[str] = Counter()
-        self.latest = day_of(_START)
+        self.latest = dict.fromkeys("ab", day_of(_START))
         self.today: Counter[tuple[str, str]] = Counter()
 
     def wall(self) -> float:
@@ -84,14 +84,22 @@ class KeyMachine(RuleBasedStateMachine):
     @rule(seconds=st.floats(-80_000, -1))
     def set_back(self, seconds: float) -> None:
         """The clock of the day is set back by less than a day, but not before the start."""
-        if self.wall() + seconds >= _START and day_of(self.wall() + seconds) >= self.latest - 1:
+        if (
+            self.wall() + seconds >= _START
+            and day_of(self.wall() + seconds) >= max(self.latest.values()) - 1
+        ):
             self.offset += seconds
 
     @rule()
     def restart(self) -> None:
-        """The router starts anew with what it had written; requests in progress are lost."""
+        """The router starts anew with what it had written; requests in progress are lost.
+
+        It has written nothing of a key that has spent nothing, not even a later day.
+        """
         self.note_day()
         spent = self.budgets.spent()
+        for name in self.latest.keys() - spent.keys():
+            self.latest[name] = day_of(self.wall())
         self.budgets = self.make()
         self.budgets.restore(spent)
         self.running.clear()
@@ -100,9 +108,10 @@ class KeyMachine(RuleBasedStateMachine):
     def note_day(self) -> None:
         """Begin the ledger of a new day."""
         day = day_of(self.wall())
-        if day > self.latest:
-            self.latest = day
-            self.today.clear()
+        for name, latest in self.latest.items():
+            if day > latest:
+                self.latest[name] = day
+                self.today[name, "tokens"] = self.today[name, "dollars"] = 0
 
     @invariant()
     def sums(self) -> None:

@@ -14,7 +14,11 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from autopilot import AutopilotService, autopilot_resource
+from autopilot.observability.history import History
+from autopilot.observability.key_counts import KeyCounts
+from autopilot.observability.metrics import Metrics
 from autopilot.observability.records import Outcome, RequestRecord
+from autopilot.observability.reporter import Reporter
 from tests.unit.observability.records import record
 from tests.unit.relay.upstreams import DONE, SSE, STOP, TOKEN, chunk, head, whole
 from tests.unit.service.platforms import NAMES, ServiceTestCase, settings
@@ -90,24 +94,27 @@ class EmbeddingTests(ServiceTestCase):
 
     def test_consumers_that_raise(self) -> None:
         """Whatever takes in a record, its failure keeps no other one from the record."""
-        for part, method in (
-            ("metrics", "request"),
-            ("history", "add"),
-            ("reporter", "report"),
+        kind: type[object]
+        for kind, method in (
+            (Metrics, "request"),
+            (KeyCounts, "record"),
+            (History, "add"),
+            (Reporter, "report"),
         ):
             records: list[RequestRecord] = []
-            service = AutopilotService(
-                settings(), reactor=self.reactor, listen=False, records=records.append
-            )
-            parts = service._parts
-            with patch.object(getattr(parts, part), method, side_effect=ZeroDivisionError):
-                parts.record(record(outcome=Outcome.REFUSED))
+            with patch.object(kind, method, side_effect=ZeroDivisionError):
+                service = AutopilotService(
+                    settings(), reactor=self.reactor, listen=False, records=records.append
+                )
+                parts = service._parts
+                parts.record(record(outcome=Outcome.REFUSED, key="ci"))
             self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-            self.assertEqual(len(records), part != "reporter")
-            self.assertEqual(len(parts.history.latest()), part != "history")
-            self.assertEqual(parts.history.window().whole.requests, part != "history")
-            counted = b"requests_total{" in parts.metrics.text()
-            self.assertEqual(counted, part != "metrics")
+            self.assertEqual(len(records), kind is not Reporter)
+            self.assertEqual(len(parts.history.latest()), kind is not History)
+            self.assertEqual(parts.history.window().whole.requests, kind is not History)
+            text = parts.metrics.text()
+            self.assertEqual(b"autopilot_requests_total{" in text, kind is not Metrics)
+            self.assertEqual(b'key_requests_total{key="ci"' in text, kind is not KeyCounts)
 
     def test_traces(self) -> None:
         """An application that traces gets the router's spans among its own."""
