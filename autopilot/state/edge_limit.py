@@ -105,7 +105,7 @@ class EdgeGovernor:
         held = [each for each in (account, self._address) if each.prober is not None]
         if not held or any(each.prober.account is not account for each in held if each.prober):
             return False
-        if not self._take(account, now):
+        if self._banned_until(account, now) > now or not self._take(account, now):
             return False
         for each in held:
             each.prober = permit

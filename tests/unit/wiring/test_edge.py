@@ -160,6 +160,17 @@ class GovernedApiTests(SynchronousTestCase):
         self.governor.answered(probe)
         self.assertEqual(self.successResultOf(turn).status, 200)
 
+    def test_ban_of_the_address_during_a_probe(self) -> None:
+        """A discovery does not stand in for a probe while the address is banned."""
+        self.bans()
+        self.successResultOf(self.ask("u", "Bearer x"))
+        self.clock.advance(self.governor.banned_for(self.key) + 60.0)
+        self.governor.begin(self.governor.permit(self.key, lambda: None), lambda: b"")
+        for key in (b"1", b"2", b"3"):
+            self.governor.page(self.governor.permit(key * 16, lambda: None), 60.0)
+        self.assertEqual(self.successResultOf(self.ask("u", "Bearer x")).status, 429)
+        self.assertEqual(len(self.asked), 1)
+
     def test_probe_that_fails(self) -> None:
         """A discovery that got no response lets another request probe."""
         self.bans()
